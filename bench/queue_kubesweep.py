@@ -15,12 +15,24 @@ import uvloop
 
 from bench.peers.probe import BATCH, NAP, Probe, Settings, say
 from kubesweep.api.plan import Assignment, Match, Plan, Source, Write
-from kubesweep.queue.model import Job, JobKind, Key, OpenResult, Sample, ScheduleRef, StaleRows, SweepRequest, Window
+from kubesweep.queue.model import (
+    Database,
+    Job,
+    JobKind,
+    Key,
+    OpenResult,
+    Sample,
+    ScheduleRef,
+    StaleRows,
+    SweepRequest,
+    Window,
+)
 from kubesweep.queue.redis.queue import RedisQueue
 from kubesweep_worker.runtime.build import freeze_imports
 from kubesweep_worker.runtime.worker import Worker
 from kubesweep_worker.settings import WorkerSettings
 from kubesweep_worker.sources.base import Cuts, Measured, Predicate, Scope, SourceRow, Table, Written
+from kubesweep_worker.sources.stale_search import StaleSearch
 
 CUTOFF = "2026-11-23 08:00:00+00"
 
@@ -59,8 +71,14 @@ class NoDatabase:
     async def count(self, predicate: Predicate, most: int) -> int:
         return 0
 
-    async def oldest(self, predicate: Predicate, seconds: float) -> StaleRows:
+    async def oldest(self, predicate: Predicate, search: StaleSearch) -> StaleRows:
         return StaleRows()
+
+    async def database(self) -> Database:
+        return Database("bench")
+
+    async def table_rows(self) -> int | None:
+        return None
 
     async def measured(self) -> Measured:
         return Measured("bench", 0)

@@ -24,6 +24,7 @@ from kubesweep.queue.model import (
     Limits,
     Retry,
     Settlement,
+    Signal,
     StaleRows,
     SweepRequest,
     SweepState,
@@ -154,13 +155,21 @@ class Scene:
         await self.claim(one)
         message = "replay lag 1.2 s is more than half of its limit 2 s: half of the speed"
         throttle = Throttle(0.5, "1.2 s", "2 s")
+        signals = (
+            Signal("replayLag", "2.0 s", "1.2 s", 0.5, 21.0),
+            Signal("oldestXmin", "600 s", "8.4 s", seconds=50.0),
+            Signal("lockWaits", "5", "0", seconds=50.0),
+        )
         await self.queue.report(
-            one.ref, Finding(THROTTLE, False, "ReplayLag", message, one.plan.version, self._moment, throttle)
+            one.ref, Finding(THROTTLE, False, "ReplayLag", message, one.plan.version, self._moment, throttle, signals)
         )
 
     async def awaiting(self, one: Loaded) -> None:
-        await self.open(one, 2 * HOUR)
-        message = "more than 10000 rows are stale (limits.approveAbove.rows): nothing was touched"
+        sweep = await self.open(one, 2 * HOUR)
+        keys = tuple((str(number),) for number in range(90_001, 90_011))
+        found = StaleRows(41_200, self.now - 400 * 24 * HOUR, newest=self.now - 3 * HOUR, samples=keys)
+        await self.queue.record_stale(one.ref, sweep, found)
+        message = "41,200 rows are stale: more than 10,000 (limits.approveAbove.rows). Nothing was changed"
         await self.queue.end_sweep(
             one.ref, await self.claim(one), SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", message
         )

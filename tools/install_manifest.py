@@ -42,8 +42,9 @@ def helm() -> str:
     return dict(zip(listed[::2], listed[1::2], strict=True))["helm"]
 
 
-def manifest() -> str:
-    command = [helm(), "template", "kubesweep", str(ROOT / "charts" / "kubesweep"), "--namespace", NAMESPACE]
+def manifest(chart: str = str(ROOT / "charts" / "kubesweep")) -> str:
+    """The manifest that a chart renders; ``chart`` is its folder or its package."""
+    command = [helm(), "template", "kubesweep", chart, "--namespace", NAMESPACE]
     command += [word for value in VALUES for word in ("--set", value)]
     rendered = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return HEAD + re.sub(r"\n{2,}---", "\n---", _HELMS.sub("", rendered))

@@ -1,4 +1,4 @@
-"""Prints an image's components as CycloneDX: the Python packages of the environment that runs this, and the Debian packages.
+"""Prints an image's components as CycloneDX: the Python that runs this, the Python packages of its environment, and the Debian packages.
 
 Uses the standard library only: it runs during the build of an image, in the image's environment.
 """
@@ -6,6 +6,7 @@ Uses the standard library only: it runs during the build of an image, in the ima
 from __future__ import annotations
 
 import json
+import platform
 import re
 from importlib.metadata import distributions
 from pathlib import Path
@@ -32,6 +33,21 @@ def python_packages() -> list[dict[str, Any]]:
     return found
 
 
+def interpreter() -> dict[str, Any]:
+    """CPython itself: the official images compile it, so no package names it."""
+    version = platform.python_version()
+    purl = f"pkg:generic/cpython@{version}"
+    return {
+        "type": "platform",
+        "name": "CPython",
+        "version": version,
+        "purl": purl,
+        "bom-ref": purl,
+        "cpe": f"cpe:2.3:a:python:python:{version}:*:*:*:*:*:*:*",
+        "licenses": [{"license": {"id": "PSF-2.0"}}],
+    }
+
+
 def debian_packages() -> list[dict[str, Any]]:
     found = []
     for entry in DEBIAN.read_text().split("\n\n") if DEBIAN.exists() else []:
@@ -51,7 +67,9 @@ def debian_packages() -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    components = sorted(python_packages() + debian_packages(), key=lambda component: str(component["purl"]))
+    components = sorted(
+        [interpreter(), *python_packages(), *debian_packages()], key=lambda component: str(component["purl"])
+    )
     print(
         json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "components": components}, indent=1)
     )

@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from kubesweep_cli.main import main
+from kubesweep_cli.start import main
 
 main()

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from kubesweep.errors import Outage
+from kubesweep.proposal import proposal_lines
 from kubesweep_console.documents import Schedule
+from kubesweep_console.feed import View
 from kubesweep_console.pages import Pages
 from kubesweep_console.provider import Action, ActionKind, ActionRefused, Preview
 from kubesweep_console.views.schedule import LABELS
@@ -48,6 +50,9 @@ class ActionPages:
             "label": LABELS[action.kind],
             "preview": preview,
             "problem": problem,
+            "proposal": proposal_lines(schedule.last)
+            if action.kind is ActionKind.APPROVE and schedule.last is not None
+            else (),
             "command": self._pages.provider.command(action),
             "token": self._pages.guard.token,
             "nonce": secrets.token_hex(16),
@@ -60,7 +65,7 @@ class ActionPages:
         view, schedule = await pages.find(request)
         problem = pages.guard.problem_of_post(request, str(form.get("token", "")))
         if problem or pages.actions is None:
-            return pages.message(request, view, "Refused", problem or "This console only shows.", 403)
+            return self._refused(request, view, schedule, "Refused", problem or "This console only shows.", 403)
         action = self._action(request, schedule, str(form.get("error", "")), str(form.get("sweep", "")))
         nonce = str(form.get("nonce", ""))
         async with self._acting:  # a double click sends the form again before the first one is answered
@@ -68,10 +73,16 @@ class ActionPages:
                 try:
                     self._done[nonce] = await pages.actions.act(action, nonce)
                 except (ActionRefused, Outage) as error:
-                    return pages.message(request, view, f"{LABELS[action.kind]}: not done", str(error), 409)
+                    title = f"{LABELS[action.kind]}: not done"
+                    return self._refused(request, view, schedule, title, str(error), 409)
                 while len(self._done) > KEPT_ANSWERS:
                     self._done.popitem(last=False)
         raise web.HTTPSeeOther(pages.renderer.page_of(schedule, "done", nonce))
+
+    def _refused(
+        self, request: web.Request, view: View, schedule: Schedule, title: str, why: str, status: int
+    ) -> web.Response:
+        return self._pages.page(request, view, "refused.html", title, schedule=schedule, text=why, status=status)
 
     async def done(self, request: web.Request) -> web.Response:
         """The result. Its text comes from this process, never from the address."""

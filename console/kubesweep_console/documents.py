@@ -8,12 +8,23 @@ from functools import cached_property
 from typing import Any
 
 from kubesweep.durations import parse_duration
-from kubesweep.queue.model import PlanVersion, Sweep, SweepState, parse_key
+from kubesweep.proposal import read_proposal
+from kubesweep.queue.model import PAUSE, PlanVersion, Sweep, SweepState, parse_key
 from kubesweep.ticks import Ticks, make_ticks
 from kubesweep.timestamps import parse_time
 from kubesweep_console.provider import Document
 
-__all__ = ["Backlog", "Schedule", "Throttle", "mapping", "number", "read_schedules", "read_sweep", "text"]
+__all__ = [
+    "Backlog",
+    "HealthSignal",
+    "Schedule",
+    "Throttle",
+    "mapping",
+    "number",
+    "read_schedules",
+    "read_sweep",
+    "text",
+]
 
 _NOTHING: Mapping[str, Any] = {}
 _NO_PLAN = PlanVersion(0, "")
@@ -61,6 +72,17 @@ class Throttle:
     value: str
     limit: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSignal:
+    """An entry of ``status.signals``: a signal of ``source.health`` as workers measured it last."""
+
+    name: str
+    value: str  # empty: unknown
+    limit: str
+    percent: int
+    since: float | None
 
 
 class Schedule:
@@ -139,6 +161,26 @@ class Schedule:
         )
 
     @property
+    def paused(self) -> bool:
+        """Whether a person set its rate to 0. Workers that the health of the database stops are not paused."""
+        return self.throttle is not None and self.throttle.value == PAUSE
+
+    @property
+    def signals(self) -> tuple[HealthSignal, ...]:
+        found = map(mapping, items(self.status.get("signals")))
+        return tuple(
+            HealthSignal(
+                text(each.get("name")),
+                text(each.get("value")),
+                text(each.get("limit")),
+                number(each.get("percent")),
+                parse_time(each.get("since")),
+            )
+            for each in found
+            if each
+        )
+
+    @property
     def dead(self) -> int:
         return number(mapping(self.status.get("queue")).get("dead"))
 
@@ -192,7 +234,7 @@ def read_sweep(entry: object) -> Sweep | None:
         finished=parse_time(found.get("completionTime")),
         capped=found.get("capped") is True,
         open_jobs=number(found.get("openJobs")),
-        samples=tuple(parse_key(key) for key in items(found.get("sampleKeys")) if isinstance(key, str)),
+        **_proposed(found),
         planned=number(found.get("planned")),
         applied=number(found.get("applied")),
         skipped=number(found.get("skipped")),
@@ -200,3 +242,10 @@ def read_sweep(entry: object) -> Sweep | None:
         retrying=number(found.get("retrying")),
         dead=number(found.get("dead")),
     )
+
+
+def _proposed(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What the sweep found, as its proposal says; a dry run has more keys in the entry itself."""
+    keys = tuple(parse_key(key) for key in items(entry.get("sampleKeys")) if isinstance(key, str))
+    read = read_proposal(entry.get("proposal"))
+    return read | ({"samples": keys} if keys else {})

@@ -131,7 +131,7 @@ class Pages:
     async def databases(self, request: web.Request) -> web.Response:
         view = await self.feed.latest()
         chosen = _filter(request)
-        shown = databases(matching(view.schedules, chosen))
+        shown = databases(matching(view.schedules, chosen), self.settings.clock())
         return self.page(request, view, "databases.html", "Databases", databases=shown, chosen=chosen)
 
     async def static(self, request: web.Request) -> web.Response:

@@ -4,6 +4,7 @@
   address (DNS rebinding), and would then count as the same origin.
 - Acting needs the key. The printed link has it once, a cookie keeps it: other users of this machine do not have it. Other sites
   cannot send the cookie (SameSite), and every form has a token that is derived from the key.
+- With ``private``, reading needs the key too.
 - No page runs or loads anything but the console's own files, and no page may be framed.
 """
 
@@ -78,6 +79,8 @@ class Guard:
                 raise web.HTTPMisdirectedRequest(text="The console does not answer under this host name.\n")
             if KEY in request.query:
                 self._take_key(request)
+            if self._settings.private and not self.may_act(request):
+                raise web.HTTPForbidden(text="Open the link that the command printed: it has the key.\n")
             return await handler(request)
 
         return guarded

@@ -20,7 +20,8 @@ from kubesweep_controller.rows_total import RowsTotal
 from kubesweep_controller.schedule_metrics import Observed, Texts, exposition, texts_of
 from kubesweep_controller.status.formatting import namespaced_name
 from kubesweep_controller.status.missed_ticks import previous_tick
-from kubesweep_controller.status.observation import Observation
+from kubesweep_controller.status.observation import Observation, paused
+from kubesweep_controller.status.throttle import slowed_by
 
 __all__ = ["CONTENT_TYPE", "Metrics"]
 
@@ -75,7 +76,11 @@ class Metrics:
 
     def _observed(self, key: tuple[str, str], observation: Observation, status: Mapping[str, Any]) -> Observed:
         seen = Observed(
-            status=status, crash_loop=observation.children.crash_loop, previous_tick=previous_tick(observation)
+            status=status,
+            crash_loop=observation.children.crash_loop,
+            previous_tick=previous_tick(observation),
+            paused=paused(observation),
+            slowed_by=slowed_by(observation),
         )
         if key not in self._stats:
             return seen

@@ -33,6 +33,8 @@ class Observed:
     rows: Mapping[str, int] = field(default_factory=dict)
     crash_loop: bool = False
     previous_tick: float | None = None
+    paused: bool = False  # by a person
+    slowed_by: tuple[str, float] | None = None  # a signal of the database, and the share of the speed that it leaves
 
 
 class _Family(NamedTuple):
@@ -131,6 +133,10 @@ def _previous_tick(one: Observed) -> Samples:
         yield "", one.previous_tick
 
 
+def _paused(one: Observed) -> Samples:
+    yield "", 1 if one.paused else 0
+
+
 def _crash_loop(one: Observed) -> Samples:
     yield "", 1 if one.crash_loop else 0
 
@@ -155,9 +161,8 @@ def _conditions(one: Observed) -> Samples:
 
 
 def _throttle(one: Observed) -> Samples:
-    throttle = one.status.get("throttle") or {}
-    if "percent" in throttle:
-        yield str(throttle.get("reason")), int(throttle["percent"]) / 100
+    if one.slowed_by is not None:
+        yield one.slowed_by
 
 
 def _rows(one: Observed) -> Samples:
@@ -178,6 +183,12 @@ _FAMILIES = (
         "kubesweep_previous_tick_timestamp_seconds",
         "Nominal time of the tick before the latest one that was due; absent before the second one.",
         _previous_tick,
+    ),
+    _Family("kubesweep_paused", "1 while a person has suspended the schedule, or set its rate to 0.", _paused),
+    _Family(
+        "kubesweep_resumed_timestamp_seconds",
+        "When the latest such pause ended; absent if none is remembered.",
+        _moment("resumedTime"),
     ),
     _Family("kubesweep_crash_loop", "1 while a container of the workers crashes again and again.", _crash_loop),
     _Family("kubesweep_last_tick_delay_seconds", "How late the latest sweep was opened for its tick.", _tick_delay),

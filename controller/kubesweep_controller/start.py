@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 
 def main() -> None:
     """The entry point of ``kubesweep-controller``."""
     signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
-    from kubesweep_controller.main import main
-
+    try:
+        from kubesweep_controller.main import main
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package.startswith("kubesweep"):
+            raise
+        sys.exit(
+            f'error: the Python package {package} is not installed. Install it:  pip install "kubesweep[controller]"'
+        )
     main()

@@ -83,7 +83,7 @@ def backlog_of(stats: Stats, now: float) -> Backlog | None:
     sweeps = _comparable(stats)
     if not sweeps:
         return None
-    rated = _rated(sweeps, now)
+    rated = _rated(stats, sweeps, now)
     outflow = outflow_of(stats, rated, now)
     found = Backlog(_rows(stats, sweeps), _oldest(sweeps), inflow_of(rated, outflow), outflow, None)
     return replace(found, empty=_empty(stats, sweeps, found, now))
@@ -130,9 +130,9 @@ def _planned(sweeps: list[Sweep]) -> list[Sweep]:
     return sweeps if begun else sweeps[1:] or sweeps
 
 
-def _rated(sweeps: list[Sweep], now: float) -> list[Sweep]:
+def _rated(stats: Stats, sweeps: list[Sweep], now: float) -> list[Sweep]:
     """Without a latest sweep that has only begun. Otherwise each burst would seem to be too much until its first rows are finished."""
-    begins = not sweeps[0].state.settled and now - begun_at(sweeps[0]) < STARTING
+    begins = not sweeps[0].state.settled and stats.unpaused_seconds(begun_at(sweeps[0]), now) < STARTING
     return sweeps[1:] if begins else sweeps
 
 
@@ -194,7 +194,7 @@ def _unknown(stats: Stats, sweeps: list[Sweep], found: Backlog, now: float) -> t
         return Rating.SUSPENDED, "no row is started while the schedule is suspended or its rate is 0"
     if sweeps[0].state is SweepState.AWAITING_APPROVAL:
         return Rating.AWAITING_APPROVAL, "the sweep continues after its approval"
-    rated = _rated(sweeps, now)
+    rated = _rated(stats, sweeps, now)
     known, began = len(points_of(rated)), sum(cutoff_of(each) is not None for each in rated)
     if known < MIN_SWEEPS <= began:
         return Rating.STALE_ROWS_UNKNOWN, "sweeps left rows behind, and how many was not counted"

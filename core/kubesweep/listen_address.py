@@ -7,6 +7,8 @@ import socket
 from dataclasses import dataclass
 
 from kubesweep.errors import SpecError
+from kubesweep.text import clip
+from kubesweep.urls import can_be_host
 
 __all__ = ["LOOPBACK", "Address", "parse_address"]
 
@@ -54,6 +56,8 @@ def parse_address(text: str, source: str, default: str | None = None) -> Address
     host, _, port = text.rpartition(":")
     name = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     bare = ":" in name and name == host  # an IPv6 address without its brackets
-    if bare or not (port.isascii() and port.isdecimal()) or int(port) > MOST:
-        raise SpecError("BadAddress", f"{source} {text[:64]}: write PORT or HOST:PORT, with a port up to {MOST}")
-    return Address(name or default, int(port))
+    number = port.isascii() and port.isdecimal() and int(port.lstrip("0")[:6] or "0") <= MOST
+    if bare or not number or not can_be_host(name):
+        shown = clip(text, 64).replace("\n", " ")
+        raise SpecError("BadAddress", f"{source} {shown}: write PORT or HOST:PORT, with a port up to {MOST}")
+    return Address(name or default, int(port.lstrip("0") or "0"))

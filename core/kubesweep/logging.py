@@ -15,6 +15,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from kubesweep.text import escaped, printable
+from kubesweep.urls import has_unescaped_login, shown_url
 
 __all__ = ["JsonFormatter", "LineFormatter", "configure", "fields", "keep_loggers", "safe_url"]
 
@@ -124,6 +125,9 @@ def safe_url(url: str) -> str:
         user = parts.username
     except ValueError:
         return "(not a URL)"
+    named = "@" in parts.path and ":" in parts.path  # both: the path may have a part of the password
+    if named or has_unescaped_login(url) or "@" in parts.query + parts.fragment:
+        return shown_url(url)
     if "@" in parts.netloc:
         host = f"{user}:***@{host}" if parts.password is not None else f"{user}@{host}"
     return f"{parts.scheme}://{host}{parts.path}"  # urlunsplit drops a slash of sqlite:////path

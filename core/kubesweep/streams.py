@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any, TextIO
 
-__all__ = ["TolerantStream", "ignore_write_errors", "lost_output", "open_missing"]
+__all__ = ["TolerantStream", "ignore_write_errors", "is_output_closed", "lost_output", "open_missing"]
 
 
 def open_missing() -> None:
@@ -73,3 +73,8 @@ def lost_output() -> str:
     sys.stdout.flush()
     error = sys.stdout.error
     return "" if error is None or error.errno == errno.EPIPE else error.strerror or str(error)
+
+
+def is_output_closed() -> bool:
+    """Whether stdout could not be written: for programs that print until somebody stops them, such as ``... -w | head``."""
+    return isinstance(sys.stdout, TolerantStream) and sys.stdout.error is not None

@@ -5,7 +5,8 @@ What always holds:
 - A sweep that Completed below its cap left nothing behind. Other sweeps left what they found and did not settle.
 - Inflow: the rows that a sweep found and the sweep before had not left became stale between the two cutoffs. A burst is no rate.
 - Outflow: the rows that were finished, divided by the time in which there were rows to sweep. That is the time that a sweep ran, or
-  until the next sweep where it left rows behind. Rows in retry count as finished: they end by themselves.
+  until the next sweep where it left rows behind, without the time in which the schedule was paused. Rows in retry count as
+  finished: they end by themselves.
 - An estimate of a sweep that ended is in no rate: two estimates differ by less than the rows that were swept in between.
 
 All times are seconds since the epoch, all rates are rows a second. Lists of sweeps are of one plan, newest first.
@@ -55,12 +56,14 @@ def inflow_of(sweeps: list[Sweep], outflow: float | None) -> float | None:
 
 
 def outflow_of(stats: Stats, sweeps: list[Sweep], now: float) -> float | None:
-    """Without the sweep that took longest, if it ended and was slower than the others: it was suspended or met an outage."""
+    """Without the sweep that took longest, if it ended and was slower than the others: it met an outage."""
     ran = list[tuple[float, int, bool]]()  # seconds, rows, whether it ended
     for place, sweep in enumerate(sweeps):
-        until = _swept_until(sweep, sweeps[place - 1] if place else None, None if stats.paused else now)
+        moment = stats.paused_since if stats.paused else now
+        until = _swept_until(sweep, sweeps[place - 1] if place else None, moment)
         if until is not None:
-            ran.append((max(0.0, until - begun_at(sweep)), sweep.settled_rows, sweep.state.settled))
+            seconds = stats.unpaused_seconds(begun_at(sweep), until)
+            ran.append((seconds, sweep.settled_rows, sweep.state.settled))
     finished, total = sum(rows for _, rows, _ in ran), sum(seconds for seconds, _, _ in ran)
     if finished <= 0 and total < STARTING:
         return None

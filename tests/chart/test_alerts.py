@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Iterable
 from dataclasses import replace
@@ -26,7 +27,9 @@ MONITORED = ("metrics.serviceMonitor.enabled=true", "metrics.prometheusRule.enab
 
 @cache
 def promtool() -> str:
-    """The path of promtool, which is compiled where it is missing."""
+    """The path of Debian's promtool; it is compiled where there is none, which takes minutes."""
+    if found := shutil.which("promtool"):
+        return found
     build = ROOT / "tests" / "cluster" / "build"
     subprocess.run([build, "promtool"], check=True, stdout=subprocess.DEVNULL)
     paths = subprocess.run([build, "--paths"], check=True, capture_output=True, text=True).stdout

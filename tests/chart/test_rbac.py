@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.chart.rendering import CHART, NAMESPACE, PRESETS, Object, kinds, one, render
+from tests.chart.rendering import CHART, NAMESPACE, PRESETS, ROOT, Object, kinds, one, render
 
 # (API group, resource, resource name if restricted) -> verbs. tests/e2e/test_chart_rbac.py compares them with the audit log.
 RIGHTS = {
@@ -118,3 +118,83 @@ def test_existing_accounts_and_roles_are_used() -> None:
 def test_the_helm_test_may_read_only_its_schedule() -> None:
     [role] = [o for o in kinds(render(), "Role") if o["metadata"]["name"].endswith("-test")]
     assert rights(role) == {("kubesweep.dev", "sweepschedules", "ks-kubesweep-test"): {"get"}}
+
+
+# Roles for people
+
+VIEWER = {
+    ("kubesweep.dev", "sweepschedules", ""): {"get", "list", "watch"},
+    ("", "events", ""): {"get", "list", "watch"},
+    ("events.k8s.io", "events", ""): {"get", "list", "watch"},
+    ("", "pods", ""): {"get", "list", "watch"},
+    ("", "pods/log", ""): {"get"},
+    ("apps", "deployments", ""): {"get", "list"},
+    ("batch", "cronjobs", ""): {"get", "list"},
+    ("batch", "jobs", ""): {"get", "list"},
+    ("keda.sh", "scaledobjects", ""): {"get", "list"},
+    ("autoscaling", "horizontalpodautoscalers", ""): {"get", "list"},
+}
+OPERATOR = VIEWER | {
+    ("kubesweep.dev", "sweepschedules", ""): {"get", "list", "watch", "patch", "update"},
+    ("", "pods/exec", ""): {"create", "get"},
+    ("batch", "jobs", ""): {"get", "list", "create", "delete"},
+}
+USER_ROLES = {"viewer": VIEWER, "operator": OPERATOR}
+KUBECTL_PAGE = ROOT / "docs" / "kubectl.md"
+
+
+def user_roles(objects: list[Object], user: str) -> list[Object]:
+    name = f"ks-kubesweep:{NAMESPACE}:{user}"
+    return [role for role in kinds(objects, "ClusterRole", "Role") if role["metadata"]["name"] == name]
+
+
+def documented(user: str) -> dict[tuple[str, str, str], set[str]]:
+    """The rights of the commands that docs/kubectl.md lists for a Role; the operator may run the viewer's too."""
+    found: dict[tuple[str, str, str], set[str]] = {}
+    table = re.findall(r"^\| `kubectl [^|]*\| ([^|]*) \| (viewer|operator) \|$", KUBECTL_PAGE.read_text(), re.MULTILINE)
+    assert len(table) > 10
+    for cell, role in table:
+        if role in (user, "viewer"):
+            for part in cell.split("; "):
+                resources, _, verbs = part.rpartition(": ")
+                for written in re.findall(r"`([^`]+)`", resources):
+                    resource, _, group = written.partition(".")
+                    found.setdefault((group, resource, ""), set()).update(verbs.split(", "))
+    return found
+
+
+@pytest.mark.parametrize("user", USER_ROLES)
+def test_a_role_for_people_has_exactly_the_rights_that_the_page_lists(user: str) -> None:
+    (role,) = user_roles(render(), user)
+    assert (role["kind"], rights(role)) == ("ClusterRole", USER_ROLES[user])
+    assert documented(user) == USER_ROLES[user]
+
+
+@pytest.mark.parametrize("user", USER_ROLES)
+@pytest.mark.parametrize(
+    ("preset", "namespaces"), [("watch-namespaces", ["shop", "support"]), ("namespaced", [NAMESPACE])]
+)
+def test_in_named_namespaces_it_is_a_role_there(preset: str, namespaces: list[str], user: str) -> None:
+    roles = user_roles(render(preset), user)
+    assert [(role["kind"], role["metadata"]["namespace"]) for role in roles] == [("Role", each) for each in namespaces]
+    assert all(rights(role) == USER_ROLES[user] for role in roles)
+
+
+@pytest.mark.parametrize("user", USER_ROLES)
+@pytest.mark.parametrize("preset", ["default", "namespaced"])
+def test_a_role_for_people_is_bound_to_nobody_aggregated_nowhere_and_can_be_left_out(preset: str, user: str) -> None:
+    objects = render(preset)
+    for role in user_roles(objects, user):
+        assert [label for label in role["metadata"]["labels"] if AGGREGATE in label] == []
+        bindings = kinds(objects, "RoleBinding", "ClusterRoleBinding")
+        assert [each for each in bindings if each["roleRef"]["name"] == role["metadata"]["name"]] == []
+    other = "viewer" if user == "operator" else "operator"
+    left = render(preset, f"rbac.{user}=false")
+    assert (len(user_roles(left, user)), len(user_roles(left, other))) == (0, len(user_roles(objects, other)))
+
+
+def test_each_right_of_a_role_for_people_has_a_reason() -> None:
+    lines = (CHART / "templates" / "_user-rules.tpl").read_text().splitlines()
+    verbs = [line for line in lines if re.match(r"    - \w+", line)]
+    assert len(verbs) > 15
+    assert [line for line in verbs if not re.fullmatch(r"    - [a-z]+ # .{10,}", line)] == []

@@ -15,22 +15,23 @@ from pathlib import Path
 
 from tests.cluster import addons, images, lifecycle
 from tests.cluster.packages import install
-from tests.cluster.testbed import CACHE, HERE, NODE, Bed, BedError, build, paths, run, say, step
+from tests.cluster.testbed import CACHE, HERE, Bed, BedError, build, paths, queue_image, run, say, selected_nodes, step
 
 ON_DEMAND = (
+    "actionlint",
     "kubeconform",
     "promtool",
     "kube-network-policies",
-)  # built by the tests that use them: tests/cluster/build NAME
+)  # built by what uses them: tests/cluster/build NAME
 
 
 def up(bed: Bed) -> None:
-    """Make sure that a cluster runs and answers: keep the existing one, or replace it."""
+    """Make sure that a cluster as selected runs and answers: keep the existing one, or replace it."""
     print("== compile", flush=True)
     _compile(images.servers())
     print("== cluster", flush=True)
     began = time.monotonic()
-    if not lifecycle.running(bed):
+    if not (lifecycle.running(bed) and lifecycle.as_selected(bed)):
         _recreate(bed)
     try:
         _until_answering(bed)
@@ -45,15 +46,15 @@ def up(bed: Bed) -> None:
 
 
 def compile_(bed: Bed) -> None:
-    """Build the programs, and the images that need no compiled program."""
-    _compile([*images.servers(), *images.product()])
+    """Build the programs, and the images that need no compiled program. Those of single tests too, which would wait for them."""
+    _compile([*images.servers(), *images.product()], "kube-network-policies")
 
 
 def product(bed: Bed) -> None:
     """Build the working tree's images and import them into the running cluster."""
     print("== images", flush=True)
-    if not lifecycle.running(bed):
-        raise BedError(f"{bed.name} is not running: make cluster")
+    if not (lifecycle.running(bed) and lifecycle.as_selected(bed)):
+        raise BedError(f"{bed.name} is not running with these versions and nodes: make cluster")
     images.provide(bed, images.product())
 
 
@@ -62,12 +63,12 @@ def down(bed: Bed) -> None:
         lifecycle.down(bed)
 
 
-def _compile(early: list[images.Image]) -> None:
+def _compile(early: list[images.Image], *more: str) -> None:
     """Build images and programs at the same time: images wait for downloads, programs for the CPU."""
     install()
     with ThreadPoolExecutor(1) as beside:
         built = beside.submit(images.prepare, early)
-        build([name for name in paths() if name not in ON_DEMAND])
+        build([name for name in paths() if name not in ON_DEMAND or name in more])
         built.result()
 
 
@@ -78,7 +79,8 @@ def _recreate(bed: Bed) -> None:
 
 def _until_answering(bed: Bed) -> None:
     """Wait for containerd and the API server. If they do not answer, the caller replaces the cluster."""
-    _until(bed, "containerd answers", "ctr", "--address", bed.containerd, "version")
+    for node in bed.nodes:
+        _until(bed, f"containerd of {node.name} answers", "ctr", "--address", node.containerd, "version")
     _until(bed, "the API server is ready", *_kubectl(bed), "get", "--raw", "/readyz")
 
 
@@ -86,7 +88,8 @@ def _install(bed: Bed) -> None:
     """Import images and apply the add-ons. Changes nothing where everything is installed."""
     images.provide(bed, images.platform())
     addons.apply(bed)
-    _until(bed, f"{NODE} is registered", *_kubectl(bed), "get", f"node/{NODE}")
+    for node in bed.nodes:
+        _until(bed, f"{node.name} is registered", *_kubectl(bed), "get", f"node/{node.name}")
     images.provide(bed, images.servers())
     addons.wait(bed)
 
@@ -123,6 +126,8 @@ def main() -> None:
         sys.exit(f"usage: python3 -m tests.cluster {'|'.join(commands)}")
     try:
         bed = Bed.selected()
+        for check in (paths, selected_nodes, queue_image):  # before anything is installed or built
+            check()
         with _locked(bed):
             commands[sys.argv[1]](bed)
     except BedError as error:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from string import Template
 
-from tests.cluster.testbed import DNS_SERVICE, HERE, NODE, Bed, run, step
+from tests.cluster.testbed import DNS_SERVICE, HERE, Bed, run, step
 
 DEPLOYMENTS = {"kube-system": ["coredns"], "keda": ["keda-operator", "keda-metrics-apiserver"]}
 VOLUMES = 40
@@ -23,8 +23,9 @@ def apply(bed: Bed) -> None:
 
 
 def wait(bed: Bed) -> None:
-    with step(f"{NODE} is Ready"):
-        kubectl(bed, "wait", "--for=condition=Ready", f"node/{NODE}", "--timeout=120s")
+    for node in bed.nodes:
+        with step(f"{node.name} is Ready"):
+            kubectl(bed, "wait", "--for=condition=Ready", f"node/{node.name}", "--timeout=120s")
     for namespace, names in DEPLOYMENTS.items():
         for name in names:
             with step(f"{namespace}/{name} is rolled out"):
@@ -42,25 +43,23 @@ def _coredns(bed: Bed) -> str:
 
 
 def _storage(bed: Bed) -> str:
-    """The persistent volumes for a run. A volume that was claimed once is not used again."""
+    """The persistent volumes for a run, all on the first node. A volume that was claimed once is not used again."""
     texts = [_fill_in("storage.yaml")]
     for number in range(VOLUMES):
         path = bed.folder / "volumes" / str(number)
         path.mkdir(parents=True, exist_ok=True)
-        texts.append(_fill_in("volume.yaml", name=f"volume-{number}", path=str(path), node=NODE))
+        texts.append(_fill_in("volume.yaml", name=f"volume-{number}", path=str(path), node=bed.nodes[0].name))
     return "---\n".join(texts)
 
 
 def _keda(bed: Bed) -> str:
-    module = run(
-        "go", "-C", HERE / "tools" / "keda", "list", "-m", "-f", "{{.Dir}}", "github.com/kedacore/keda/v2"
-    ).strip()
+    version = _version(bed, "keda-operator")
+    minor = version.rpartition(".")[0]
+    module = run("env", f"KEDA={minor}", HERE / "build", "--source", "keda").strip()
     folder = bed.folder / "keda"
     folder.mkdir(exist_ok=True)
     config = os.path.relpath(Path(module) / "config", folder)
-    (folder / "kustomization.yaml").write_text(
-        _fill_in("keda.yaml", config=config, version=_version(bed, "keda-operator"))
-    )
+    (folder / "kustomization.yaml").write_text(_fill_in("keda.yaml", config=config, version=version))
     return kubectl(bed, "kustomize", folder)
 
 

@@ -1,6 +1,6 @@
 """Builds the images of the test bed without Docker.
 
-mmdebstrap makes the base image and buildah the others: Debian packages on the base, compiled programs in empty images, and the product from its
+mmdebstrap makes the base image and Valkey's, and buildah the others: Debian packages on the base, compiled programs in empty images, and the product from its
 Containerfile. Each image is an archive in the cache whose name has a hash of its inputs, so an unchanged image is not built again. A build mounts this
 machine's pip settings, and none of them enters an image.
 """
@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.testbed import CACHE, HERE, REPOSITORY, Bed, paths, run, step
+from tests.cluster.testbed import CACHE, HERE, QUEUES, REPOSITORY, Bed, Node, paths, queue_image, run, step
 
 FOLDER = CACHE / "images"
 BASE = "docker.io/library/python:3.11-slim"
@@ -31,6 +31,15 @@ ROOTFS = (
     "--dpkgopt=path-exclude=/usr/share/locale/*",
     "--dpkgopt=path-exclude=/usr/share/man/*",
 )
+VALKEY = QUEUES["valkey"]
+VALKEY_ROOTFS = (
+    ROOTFS[0],
+    "--include=valkey-server",
+    *ROOTFS[2:],
+    # the names that the chart calls, which Valkey's usual image has too
+    '--customize-hook=cd "$1/usr/bin" && ln -s valkey-server redis-server && ln -s valkey-cli redis-cli',
+)
+ROOTFS_OF = {BASE: (SUITE, ROOTFS), VALKEY: ("trixie", VALKEY_ROOTFS)}  # Debian's first suite that has Valkey
 LEFTOVERS = 200
 KEPT = 4  # archives kept of each image: other working trees use this cache too
 PRODUCT = "ghcr.io/kubesweep"
@@ -92,20 +101,23 @@ def platform() -> list[Image]:
 def servers() -> list[Image]:
     """The images of the servers that tests run in the cluster."""
     own, base = HERE / "images", f"BASE_IMAGE={BASE}"
-    names = {"redis": "docker.io/library/redis:7.2.16", "postgres": "docker.io/library/postgres:15"}
-    return [
+    names = {"redis": QUEUES["redis"], "postgres": "docker.io/library/postgres:15"}
+    made = [
         Image(reference, own / "debian.Containerfile", target, own, (), (base,)) for target, reference in names.items()
     ]
+    if queue_image() == VALKEY:
+        made.append(Image(VALKEY, own / "base.Containerfile", "", own, ()))
+    return made
 
 
-def product() -> list[Image]:
-    """The project's images, from the working tree, with the chart's default references."""
-    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
-    copied = [line[1:] for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line.startswith("!")]
-    inputs = tuple(REPOSITORY / name for name in copied)
+def product(source: Path = REPOSITORY, tag: str = "") -> list[Image]:
+    """The project's images, built from a source tree. Without ``tag`` they have the references that its chart names."""
+    version = tomllib.loads((source / "pyproject.toml").read_text())["project"]["version"]
+    copied = [line[1:] for line in (source / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    inputs = tuple(source / name for name in copied)
     arguments = (f"BASE_IMAGE={BASE}", f"VERSION={version}")
     return [
-        Image(f"{PRODUCT}/{name}:{version}", REPOSITORY / "Containerfile", name, REPOSITORY, inputs, arguments)
+        Image(f"{PRODUCT}/{name}:{tag or version}", source / "Containerfile", name, source, inputs, arguments)
         for name in ("controller", "worker")
     ]
 
@@ -117,10 +129,11 @@ def prepare(images: list[Image]) -> None:
 
 
 def provide(bed: Bed, images: list[Image]) -> None:
-    """Build the images that have changed, and import the missing ones into the test bed's containerd."""
+    """Build the images that have changed, and import the missing ones into the containerd of each node."""
     with _locked():
         for reference, archive in _archives(images).items():
-            _import(bed, reference, archive)
+            for node in bed.nodes:
+                _import(node, reference, archive)
 
 
 @contextmanager
@@ -135,23 +148,26 @@ def _locked() -> Iterator[None]:
 
 def _archives(images: list[Image]) -> dict[str, Path]:
     """Build the images. Returns each archive by its reference, the base first."""
-    base = {BASE: _base()} if any(image.needs_base for image in images) else {}
+    base = {BASE: _rootfs(BASE)} if any(image.needs_base for image in images) else {}
     return base | {image.reference: _built(image) for image in images}
 
 
-def _base() -> Path:
-    """Build the base image: a Debian rootfs with Python, in place of python:3.x-slim."""
-    archive = FOLDER / f"{_label(BASE)}-{hashlib.sha256(repr((SUITE, ROOTFS)).encode()).hexdigest()[:16]}.tar"
-    if archive.exists() and _buildah("images", "--quiet", "--filter", f"reference={BASE}").strip():
+def _rootfs(reference: str) -> Path:
+    """Build an image that is a Debian rootfs: the base with Python, in place of python:3.x-slim, or Valkey."""
+    suite, options = ROOTFS_OF[reference]
+    archive = FOLDER / f"{_label(reference)}-{hashlib.sha256(repr((suite, options)).encode()).hexdigest()[:16]}.tar"
+    if archive.exists() and _buildah("images", "--quiet", "--filter", f"reference={reference}").strip():
         return archive
-    with step(f"image {BASE}"), tempfile.TemporaryDirectory(prefix="rootfs-", dir=FOLDER) as folder:
-        run("mmdebstrap", "--quiet", *ROOTFS, SUITE, Path(folder) / "rootfs.tar")
-        _buildah("build", "--quiet", "--file", HERE / "images" / "base.Containerfile", "--tag", BASE, folder)
-        _save(BASE, archive)
+    with step(f"image {reference}"), tempfile.TemporaryDirectory(prefix="rootfs-", dir=FOLDER) as folder:
+        run("mmdebstrap", "--quiet", *options, suite, Path(folder) / "rootfs.tar")
+        _buildah("build", "--quiet", "--file", HERE / "images" / "base.Containerfile", "--tag", reference, folder)
+        _save(reference, archive)
     return archive
 
 
 def _built(image: Image) -> Path:
+    if image.reference in ROOTFS_OF:
+        return _rootfs(image.reference)
     archive = image.archive
     if archive.exists():
         archive.touch()
@@ -186,12 +202,12 @@ def _save(reference: str, archive: Path) -> None:
         old.unlink()
 
 
-def _import(bed: Bed, reference: str, archive: Path) -> None:
-    imported = bed.folder / "images" / _label(reference)
+def _import(node: Node, reference: str, archive: Path) -> None:
+    imported = node.folder / "images" / _label(reference)
     if imported.exists() and imported.read_text() == archive.name:
         return
-    with step(f"imported {reference}"):
-        run("ctr", "--address", bed.containerd, "--namespace", "k8s.io", "images", "import", archive)
+    with step(f"imported {reference} on {node.name}"):
+        run("ctr", "--address", node.containerd, "--namespace", "k8s.io", "images", "import", archive)
     imported.parent.mkdir(exist_ok=True)
     imported.write_text(archive.name)
 

@@ -8,18 +8,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from tests.cluster import pki
 from tests.cluster.components import write_files
-from tests.cluster.testbed import REPOSITORY, Bed, BedError, hierarchies, membership, paths, step
+from tests.cluster.testbed import REPOSITORY, Bed, BedError, hierarchies, membership, paths, selected_nodes, step
 from tests.kits.deadlines import scaled
 
 GRACE = 120.0
 PATIENCE = 240.0  # seconds; a successful run does not wait for it
 INTERVAL = 0.2
+VERSIONED = ("kube-apiserver", "keda-operator")  # programs whose version a variable selects
 
 
 def running(bed: Bed) -> bool:
@@ -31,24 +33,36 @@ def running(bed: Bed) -> bool:
         return False
 
 
+def as_selected(bed: Bed) -> bool:
+    """Whether the test bed has the versions and the number of nodes that are selected."""
+    try:
+        same = all((bed.folder / "bin" / name).readlink() == paths()[name] for name in VERSIONED)
+        return same and len(bed.nodes) == selected_nodes()
+    except OSError:  # created by an older version of this module, or not completely
+        return False
+
+
 def up(bed: Bed) -> None:
-    """Start the node in a new folder."""
+    """Start the nodes in a new folder."""
     bed.folder.mkdir(parents=True)
-    for name in ("bin", "log", "cni-state"):
-        (bed.folder / name).mkdir()
+    (bed.folder / "bin").mkdir()
     for name, path in paths().items():  # a program that is not built yet may follow later
         (bed.folder / "bin" / name).symlink_to(path)
+    (bed.folder / "nodes").write_text(str(selected_nodes()))
     with step("certificates"):
         pki.make(bed)
-    write_files(bed)
-    for tree in hierarchies():
-        _group(tree / bed.cgroup)
+    for node in bed.nodes:
+        for name in ("log", "cni-state"):
+            (node.folder / name).mkdir(parents=True)
+        write_files(node)
+        for tree in hierarchies():
+            _group(tree / node.cgroup)
     _group(membership(bed) / "node")
     enter = f'echo $$ > "{membership(bed)}/node/cgroup.procs" && exec "$@"'
     apart = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     with (bed.folder / "log" / "init.log").open("wb") as log:
         started = subprocess.Popen(
-            ["sh", "-c", enter, "sh", *apart, sys.executable, "-m", "tests.cluster.node_init", bed.name],
+            ["sh", "-c", enter, "sh", *apart, sys.executable, "-m", "tests.cluster.node_init", bed.name, "1"],
             cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     (bed.folder / "pid").write_text(str(started.pid))
@@ -71,6 +85,13 @@ def until(condition: Callable[[], bool], what: str, patience: float = PATIENCE) 
         if time.monotonic() > deadline:
             raise BedError(f"not within {patience:.0f} s: {what}")
         time.sleep(INTERVAL)
+
+
+def processes(bed: Bed) -> Iterator[tuple[int, str]]:
+    """The ID and command line of every process of the test bed."""
+    for pid in _members(membership(bed)):
+        with suppress(OSError):  # the process ended meanwhile
+            yield pid, Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
 
 
 def _kill_all(bed: Bed) -> None:

@@ -1,7 +1,7 @@
-"""The node's init process: it configures the network, starts every program and restarts those that exit.
+"""A node's init process: it configures the network, starts every program and restarts those that exit.
 
-It is process 1 of the test bed's process namespace, and the mounts are in a mount namespace of their own. So however it ends, the kernel removes
-every process, mount and interface of the test bed.
+The first node's is process 1 of the test bed's process namespace, and the mounts are in a mount namespace of their own. So however it ends, the
+kernel removes every process, mount and interface of the test bed. The init process of another node is one of its programs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from tests.cluster.components import commands
-from tests.cluster.testbed import NODE_ADDRESS, Bed
+from tests.cluster.testbed import Bed, Node
 
 PAUSE = 1.0
 PRIVATE = {
@@ -22,17 +22,26 @@ PRIVATE = {
 }  # folders that the kubelet and CNI use regardless of their options
 
 
-def network() -> None:
-    """Configure an interface without a peer: the node has an address and a default route, but no packet leaves."""
-    for words in (
-        "link set lo up",
-        "link add node0 type veth peer name nowhere0",
-        "link set nowhere0 up",
-        f"addr add {NODE_ADDRESS}/24 dev node0",
-        "link set node0 up",
-        "route add default via 10.90.0.254 dev node0",
-    ):
-        subprocess.run(["ip", *words.split()], check=True)
+def connect(bed: Bed) -> None:
+    """Create the interface ``node0``. Its peer is that of the second node, in a new network namespace; of a single node, an unused one."""
+    if others := bed.nodes[1:]:
+        [other] = others
+        ip(f"netns add {other.name}")
+        ip(f"link add node0 type veth peer name node0 netns {other.name}")
+    else:
+        ip("link add node0 type veth peer name nowhere0")
+        ip("link set nowhere0 up")
+
+
+def network(node: Node) -> None:
+    """Configure the node's network, also after a restart. The default route leads to no machine: no packet leaves the nodes."""
+    ip("link set lo up")
+    ip(f"addr replace {node.address}/24 dev node0")
+    ip("link set node0 up")
+    ip("route replace default via 10.90.0.254 dev node0")
+    for other in node.bed.nodes:
+        if other != node:
+            ip(f"route replace {other.pods} via {other.address} dev node0")
     Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
     bridge = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
     if (
@@ -41,15 +50,19 @@ def network() -> None:
         bridge.write_text("1")
 
 
-def mounts(bed: Bed) -> None:
+def ip(words: str) -> None:
+    subprocess.run(["ip", *words.split()], check=True)
+
+
+def mounts(node: Node) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
     for place, own in PRIVATE.items():
         Path(place).mkdir(parents=True, exist_ok=True)
-        subprocess.run(["mount", "--bind", str(bed.folder / own), place], check=True)
+        subprocess.run(["mount", "--bind", str(node.folder / own), place], check=True)
 
 
-def start(bed: Bed, name: str, command: list[str]) -> int:
-    log = os.open(bed.folder / "log" / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+def start(node: Node, name: str, command: list[str]) -> int:
+    log = os.open(node.folder / "log" / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         files = [(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
         return os.posix_spawn(command[0], command, os.environ, file_actions=files, setsid=True)
@@ -59,10 +72,13 @@ def start(bed: Bed, name: str, command: list[str]) -> int:
 
 def main() -> None:
     bed = Bed(sys.argv[1])
-    mounts(bed)
-    network()
-    todo = commands(bed)
-    running = {start(bed, name, command): name for name, command in todo.items()}
+    node = bed.nodes[int(sys.argv[2]) - 1]
+    mounts(node)
+    if node.first:
+        connect(bed)
+    network(node)
+    todo = commands(node)
+    running = {start(node, name, command): name for name, command in todo.items()}
     while True:
         ended, status = os.wait()  # also orphans of containers
         if name := running.pop(ended, None):
@@ -71,7 +87,7 @@ def main() -> None:
                 flush=True,
             )
             time.sleep(PAUSE)
-            running[start(bed, name, todo[name])] = name
+            running[start(node, name, todo[name])] = name
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ NEEDED = {
     "mmdebstrap": "mmdebstrap",
     "buildah": "buildah",
     "openssl": "openssl",
+    "c++": "g++",  # compiles tests/soak/clock.c; gcc alone has no headers
     "prometheus": "prometheus",  # scrapes a release in tests/e2e/test_seeing.py
 }
 POLICY = Path("/usr/sbin/policy-rc.d")

@@ -9,14 +9,13 @@ import base64
 import json
 from pathlib import Path
 
-from tests.cluster.testbed import API, API_SERVICE, NODE, NODE_ADDRESS, Bed, run
+from tests.cluster.testbed import API, API_ADDRESS, API_SERVICE, Bed, run
 
 DAYS = "30"
 CLIENTS = {
     "admin": "/O=system:masters/CN=admin",
     "controller-manager": "/CN=system:kube-controller-manager",
     "scheduler": "/CN=system:kube-scheduler",
-    "kubelet": f"/O=system:nodes/CN=system:node:{NODE}",
     "proxy": "/CN=system:kube-proxy",
     "apiserver-to-kubelet": "/O=system:masters/CN=kube-apiserver",
 }
@@ -45,12 +44,15 @@ def make(bed: Bed) -> None:
             "keyUsage=critical,keyCertSign,cRLSign",
         )
     _leaf(folder, "front-proxy-client", "/CN=front-proxy-client", authority="front-proxy-ca")
-    addresses = [f"IP:{address}" for address in ("127.0.0.1", NODE_ADDRESS, API_SERVICE)]
+    addresses = [f"IP:{address}" for address in ("127.0.0.1", API_ADDRESS, API_SERVICE)]
     _leaf(folder, "apiserver", "/CN=kube-apiserver", names=[f"DNS:{name}" for name in API_NAMES] + addresses)
-    _leaf(folder, "kubelet-server", f"/CN={NODE}", names=[f"DNS:{NODE}", f"IP:{NODE_ADDRESS}"])
     run("openssl", "genrsa", "-out", folder / "accounts.key", "2048")
     run("openssl", "rsa", "-in", folder / "accounts.key", "-pubout", "-out", folder / "accounts.pub")
-    for name, subject in CLIENTS.items():
+    clients = dict(CLIENTS)
+    for node in bed.nodes:
+        _leaf(folder, f"{node.name}-server", f"/CN={node.name}", names=[f"DNS:{node.name}", f"IP:{node.address}"])
+        clients[node.name] = f"/O=system:nodes/CN=system:node:{node.name}"
+    for name, subject in clients.items():
         _leaf(folder, name, subject)
         (folder / f"{name}.kubeconfig").write_text(_kubeconfig(folder, name))
     bed.kubeconfig.write_text(_kubeconfig(folder, "admin"))

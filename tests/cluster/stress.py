@@ -1,6 +1,7 @@
 """``python3 -m tests.cluster.stress``: create and delete a cluster ten times, kill its creation at several moments, and kill each of its processes.
 
-A new pod must run after each step. It takes a quarter of an hour. Run it by hand after a change in this folder; it uses a test bed of its own.
+A new pod must run on each node after each step. It takes a quarter of an hour. Run it by hand after a change in this folder, also with ``NODES=2``;
+it uses a test bed of its own.
 """
 
 from __future__ import annotations
@@ -11,13 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from tests.cluster.__main__ import down, up
 from tests.cluster.addons import kubectl
-from tests.cluster.testbed import Bed, BedError, hierarchies, membership, say
+from tests.cluster.lifecycle import processes
+from tests.cluster.testbed import Bed, BedError, hierarchies, say, selected_nodes
 
 BED = Bed("stress")
 PROGRAMS = {  # the programs to kill, and patterns of their command lines
@@ -33,23 +34,17 @@ PROGRAMS = {  # the programs to kill, and patterns of their command lines
     "coredns": r"^/program -conf ",
     "keda": r"^/keda ",
     "keda-adapter": r"^/keda-adapter ",
-    "init": r"^\S+ -m tests\.cluster\.node_init ",
-    "unshare": r"^unshare ",
+    "init": r"^\S+ -m tests\.cluster\.node_init \S+ 1",
+    "unshare": r"^unshare --net ",
 }
+if selected_nodes() == 2:
+    PROGRAMS["init of the second node"] = r"^\S+ -m tests\.cluster\.node_init \S+ 2"
 ROUNDS = 10
 CREATION_KILLED_AFTER = (0.5, 1, 2, 3, 5, 8, 13, 21)
 
 
-def processes() -> Iterator[tuple[int, str]]:
-    """The ID and command line of every process of the test bed."""
-    for folder, _, _ in os.walk(membership(BED)):
-        for pid in (Path(folder) / "cgroup.procs").read_text().split():
-            words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-            yield int(pid), " ".join(words)
-
-
 def find_process(program: str) -> int:
-    for pid, line in processes():
+    for pid, line in processes(BED):
         if re.search(PROGRAMS[program], line):
             return pid
     raise BedError(f"no process of {BED.name} is {program}")
@@ -69,11 +64,14 @@ def leftovers() -> list[str]:
 
 
 def assert_pod_runs(name: str) -> None:
-    """A new pod is scheduled, gets an address, resolves a name and succeeds."""
+    """On each node a new pod gets an address, resolves a name and succeeds."""
     ask = "import socket; socket.getaddrinfo('kubernetes.default.svc.cluster.local', 443)"
     image = "--image=docker.io/library/python:3.11-slim"
-    kubectl(BED, "run", name, image, "--restart=Never", "--command", "--", "python3", "-c", ask)
-    kubectl(BED, "wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{name}", "--timeout=60s")
+    for node in BED.nodes:
+        place = f'--overrides={{"spec": {{"nodeSelector": {{"kubernetes.io/hostname": "{node.name}"}}}}}}'
+        pod = f"{name}-{node.number}"
+        kubectl(BED, "run", pod, image, place, "--restart=Never", "--command", "--", "python3", "-c", ask)
+        kubectl(BED, "wait", "--for=jsonpath={.status.phase}=Succeeded", f"pod/{pod}", "--timeout=60s")
 
 
 def main() -> None:
@@ -104,7 +102,7 @@ def main() -> None:
         os.kill(find_process(program), signal.SIGKILL)
         began = time.monotonic()
         up(BED)
-        assert_pod_runs(f"after-{program}")
+        assert_pod_runs(f"after-{program.replace(' ', '-')}")
         say(f"== {program} was killed: a new pod ran {time.monotonic() - began:.0f} s later")
     down(BED)
     if found := leftovers():

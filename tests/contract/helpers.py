@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from kubesweep.queue.model import (
+    Baseline,
     Claim,
+    Database,
     DeadLetter,
     FailedRow,
     Job,
@@ -43,6 +45,11 @@ def retry(*numbers: int, attempt: int = 2, delay: float = 10.0, error: str = "Ch
     return (Retry(failed(*numbers, error=error), attempt, delay),)
 
 
+def a_baseline(database: str = "7291/shop/16384", timeline: int | None = 1, **changes: str) -> Baseline:
+    words = {"table": "aaaa", "match": "bbbb", "write": "update", "effect": "none"}
+    return Baseline(**{**words, **changes}, database=Database(database, timeline), since=TICK)
+
+
 def range_job(sweep: str, rows: int, start: int = 0, origin: str = "") -> Job:
     return Job(JobKind.RANGE, PLAN, sweep, CUTOFF, low=key(start), high=key(start + rows), rows=rows, origin=origin)
 
@@ -63,8 +70,8 @@ async def take(
     return (await queue.claim(ref, who, want, limits)).jobs
 
 
-async def one(queue: QueueService, who: str = "ann", limits: Limits = LIMITS) -> Claim:
-    (claim,) = await take(queue, 1, who, limits)
+async def one(queue: QueueService, who: str = "ann", limits: Limits = LIMITS, *, ref: ScheduleRef = REF) -> Claim:
+    (claim,) = await take(queue, 1, who, limits, ref=ref)
     return claim
 
 
@@ -74,12 +81,19 @@ async def settle(
     return await queue.settle(REF, who, settlements, want, limits)
 
 
-async def start(queue: QueueService, *rows: int, tick: float = TICK, plan: PlanVersion = PLAN, origin: str = "") -> str:
+async def start(
+    queue: QueueService,
+    *rows: int,
+    tick: float = TICK,
+    plan: PlanVersion = PLAN,
+    origin: str = "",
+    ref: ScheduleRef = REF,
+) -> str:
     """A sweep that is fully planned: one waiting range job for each number of ``rows``. Returns its id."""
-    sweep = (await open_sweep(queue, tick, plan)).sweep
-    claim = await one(queue, "planner")
+    sweep = (await open_sweep(queue, tick, plan, ref=ref)).sweep
+    claim = await one(queue, "planner", ref=ref)
     jobs = tuple(range_job(sweep, count, 1000 * at, origin) for at, count in enumerate(rows))
-    assert await queue.advance(REF, claim, Window(CUTOFF, jobs, planned=sum(rows), origin=origin))
+    assert await queue.advance(ref, claim, Window(CUTOFF, jobs, planned=sum(rows), origin=origin))
     return sweep
 
 

@@ -15,14 +15,17 @@ from hypothesis.stateful import (
 
 from kubesweep.queue.model import (
     Claim,
+    JobKind,
     Key,
     Limits,
     PlanVersion,
     Settlement,
+    SweepRequest,
+    Window,
 )
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Backend, Clock
-from tests.contract.helpers import REF
+from tests.contract.helpers import CUTOFF, REF, a_baseline
 from tests.contract.reference_model import Model
 
 T = TypeVar("T")
@@ -78,10 +81,21 @@ class MachineBase(RuleBasedStateMachine):
         self.clock.advance(10**6)
         queue = self.queues["ann"]
         self.do(queue.pause(REF, False))
+        if self.model.blocked:
+            self._plan_a_window(queue)
         claims = self.do(queue.claim(REF, "last", 10**6, Limits())).jobs
         retrying = [key for claim in claims if claim.job.is_retry for key in claim.job.keys]
         dead = [dead_letter.key for dead_letter in self.do(queue.dead_letters(REF, most=10**6))]
         assert sorted(retrying + dead) == sorted(self.do(queue.excluded(REF))[1])
+
+    def _plan_a_window(self, queue: QueueService) -> None:
+        """A sweep that needs no approval unblocks retries."""
+        self.generation += 1
+        opened = self.do(queue.open_sweep(REF, SweepRequest(tick=None, plan=self.plan, retention=10**9)))
+        claims = self.do(queue.claim(REF, "last", 10**6, Limits())).jobs
+        (first,) = [claim for claim in claims if claim.job.sweep == opened.sweep and claim.job.kind is JobKind.PLAN]
+        assert not any(claim.job.is_retry for claim in claims), "a retry was claimed while it is blocked"
+        assert self.do(queue.advance(REF, first, Window(CUTOFF, baseline=a_baseline())))
 
     @initialize(rate=st.sampled_from([None, 4.0]), halt_above=st.sampled_from([4, 1000]), late=st.booleans())
     def settings_of_the_plan(self, rate: float | None, halt_above: int, late: bool) -> None:

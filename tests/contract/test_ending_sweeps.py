@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from kubesweep.queue.model import (
+    HISTORY,
     JobKind,
+    PlanVersion,
     Settlement,
     SweepState,
     Window,
@@ -18,6 +20,7 @@ from tests.contract.helpers import (
     OTHER,
     PLAN,
     REF,
+    TICK,
     get_stats,
     one,
     open_sweep,
@@ -58,6 +61,19 @@ async def test_a_lost_claim_cannot_end_a_sweep(queue: QueueService, clock: Clock
     stats = await get_stats(queue)
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.running) == (SweepState.RUNNING, 1)
+
+
+async def test_a_job_of_a_sweep_that_is_forgotten_plans_and_ends_nothing(queue: QueueService) -> None:
+    await start(queue, 5, 5)
+    first, second = await take(queue, 2)
+    for n in range(HISTORY + 2):
+        await open_sweep(queue, TICK + 60 + n, PlanVersion(2 + n, f"plan {n}"))
+    assert not await queue.advance(REF, first, Window(CUTOFF, (range_job(first.job.sweep, 5),), planned=5))
+    assert not await queue.end_sweep(REF, second, SweepState.FAILED, "TableMissing", "")
+    stats = await get_stats(queue)
+    assert stats.sweep is not None
+    assert (stats.running, stats.ready + stats.delayed) == (0, 1)
+    assert (stats.sweep.state, stats.sweep.planned) == (SweepState.PLANNING, 0)
 
 
 async def test_a_retry_that_ends_its_sweep_keeps_its_rows_and_is_delayed(queue: QueueService, clock: Clock) -> None:

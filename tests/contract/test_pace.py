@@ -23,8 +23,10 @@ async def test_there_is_none_until_it_is_set_and_not_for_an_unknown_schedule(que
     assert (await queue.pace(REF), (await get_stats(queue)).pace) == (None, None)
     await start(queue, ROWS)
     assert (await queue.pace(REF), (await get_stats(queue)).pace) == (None, None)
+    assert not (await get_stats(queue)).paced
     pace = Pace.of(5.0, "pause", 1.5)
     await queue.set_pace(REF, pace)
+    assert (await get_stats(queue)).paced
     assert (await queue.pace(REF), (await get_stats(queue)).pace) == (pace, pace)
     assert (await queue.claim(REF, "ann", 0, Limits())).pace == pace
 

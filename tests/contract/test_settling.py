@@ -173,6 +173,15 @@ async def test_a_part_that_is_settled_twice_counts_once_and_keeps_the_lease(queu
     assert (await latest(queue)).balanced
 
 
+async def test_a_part_that_leaves_the_job_as_it_was_counts(queue: QueueService) -> None:
+    """Each row that it wrote had turned stale after the plan, so as many are left as before."""
+    await start(queue, 10)
+    claim = await one(queue)
+    assert (await settle(queue, Settlement(claim, applied=3, extra=3, rest=claim.job))).lost == ()
+    found = await latest(queue)
+    assert (found.planned, found.applied) == (13, 3)
+
+
 async def test_halves_replace_a_job_and_keep_the_sweep_open(queue: QueueService) -> None:
     sweep = await start(queue, 10)
     claim = await one(queue)

@@ -18,7 +18,7 @@ from kubesweep.queue.connect import connect
 from kubesweep.queue.model import FailedRow, OpenResult, Retry, Settlement, SweepState, Window
 from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep.queue.sqlite.store import VERSION
-from tests.contract.helpers import CUTOFF, LIMITS, REF, TICK, get_stats, one, open_sweep, range_job, settle, start
+from tests.contract.helpers import CUTOFF, LIMITS, REF, TICK, get_stats, one, open_sweep, range_job, settle, start, take
 
 ROOT = Path(__file__).parents[2]
 
@@ -193,14 +193,18 @@ async def test_a_file_of_an_older_version_is_brought_up_to_date_with_all_that_is
         "ALTER TABLE schedule DROP COLUMN origin; ALTER TABLE schedule DROP COLUMN learnt; "
         "ALTER TABLE schedule DROP COLUMN approved; ALTER TABLE schedule DROP COLUMN pace; ALTER TABLE sweep DROP COLUMN stopped; DROP TABLE health; "
         "ALTER TABLE sweep DROP COLUMN stale; ALTER TABLE sweep DROP COLUMN oldest; ALTER TABLE sweep DROP COLUMN unknown; "
-        "ALTER TABLE sweep DROP COLUMN estimated; ALTER TABLE sweep DROP COLUMN approved; PRAGMA user_version = 1"
+        "ALTER TABLE sweep DROP COLUMN estimated; ALTER TABLE sweep DROP COLUMN approved; "
+        "ALTER TABLE schedule DROP COLUMN blocked; ALTER TABLE schedule DROP COLUMN pauses; ALTER TABLE schedule DROP COLUMN baseline; ALTER TABLE sweep DROP COLUMN newest; PRAGMA user_version = 1"
     )
     con.close()
     queue = open_file(path)
     stats = await get_stats(queue)
-    assert (stats.ready, stats.excluded, stats.origin) == (1, 1, "")
+    assert (stats.ready, stats.delayed, stats.excluded, stats.origin) == (0, 1, 1, "")
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.sweep.retrying) == (SweepState.AWAITING_APPROVAL, 1)
+    assert (stats.baseline, stats.sweep.newest) == (None, None)
+    assert await take(queue) == ()
+    assert await queue.approve(REF) == stats.sweep.id
     claim = await one(queue)
     assert (claim.delivery, claim.job.is_retry, claim.job.keys) == (1, True, (('"told":',),))
     assert claim.job.effects_done == ((('"told":',), "sent-1"),)
@@ -275,5 +279,21 @@ def test_a_folder_that_cannot_be_a_queue_is_a_spec_error(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(SpecError, match="cannot be created"):
         connect(f"sqlite:///{tmp_path}/file/queue.db")
+    with pytest.raises(SpecError, match="cannot be opened"):
+        connect(f"sqlite:///{tmp_path}/{'long' * 64}/queue.db", create=False)
     with pytest.raises(SpecError, match="is a folder"):
         connect(f"sqlite:///{tmp_path}")
+
+
+async def test_pauses_that_another_program_wrote_are_none(open_file: Open, tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    queue = open_file(path)
+    await start(queue, 5)
+    con = sqlite3.connect(path)
+    with con:
+        con.execute("UPDATE schedule SET pauses = 'since yesterday', paused = 1")
+    con.close()
+    stats = await get_stats(queue)
+    assert (stats.pauses, stats.paused_since) == ((), None)
+    await queue.pause(REF, True)
+    assert (await get_stats(queue)).paused_since is not None

@@ -24,7 +24,7 @@ from kubesweep.queue.model import (
     Window,
 )
 from tests.contract.backends import BACKENDS
-from tests.contract.helpers import CUTOFF, OTHER, REF
+from tests.contract.helpers import CUTOFF, OTHER, REF, a_baseline
 from tests.contract.machine import picks, workers
 from tests.contract.reference_model import SweepRecord
 from tests.contract.worker_rules import WorkerRules
@@ -59,6 +59,11 @@ class QueueMachine(WorkerRules):
     def pause(self, who: str, paused: bool) -> None:
         self.do(self.queues[who].pause(REF, paused))
         self.model.paused = paused and self.model.known
+
+    @rule(who=workers)
+    def restore_baseline(self, who: str) -> None:
+        self.do(self.queues[who].restore_baseline(REF, a_baseline("restored")))
+        self.model.restore_baseline(a_baseline("restored"))
 
     @rule(who=workers)
     def approve(self, who: str) -> None:
@@ -115,11 +120,12 @@ class QueueMachine(WorkerRules):
 
     @invariant()
     def the_implementation_agrees_with_the_model(self) -> None:
-        model, now = self.model, self.clock.now
+        model = self.model
         (stats,) = self.do(self.queues["bob"].stats([REF]))
         idle = [entry for entry in model.entries if entry.owner is None]
-        ready = [entry.ready for entry in idle if not entry.delayed or entry.ready <= now]
+        ready = [entry.ready for entry in idle if model.is_due(entry)]
         assert (stats.known, stats.paused, stats.last_tick) == (model.known, model.paused, model.last_tick)
+        assert (stats.baseline, stats.retries_blocked) == (model.baseline, model.blocked)
         assert (stats.ready, stats.delayed) == (len(ready), len(idle) - len(ready))
         assert (stats.running, stats.oldest_ready) == (len(model.entries) - len(idle), model.oldest_ready())
         assert (stats.excluded, stats.dead) == (len(model.attempts), len(model.dead_letters))
@@ -157,9 +163,10 @@ class QueueMachine(WorkerRules):
         assert len(self.finished) == len(set(self.finished))
 
     @invariant()
-    def the_marker_shows_delayed_retries_to_keda(self) -> None:
+    def the_marker_shows_delayed_jobs_that_will_be_claimed_to_keda(self) -> None:
         marker, delayed = self.lengths()
-        assert marker == min(1, delayed)
+        blocked = sum(self.model.blocked and entry.delayed and entry.job.is_retry for entry in self.model.entries)
+        assert marker == min(1, delayed - (blocked if delayed else 0))
 
     @invariant()
     def each_excluded_row_is_in_one_place(self) -> None:

@@ -21,7 +21,7 @@ from kubesweep.queue.model import (
     SweepState,
     Window,
 )
-from tests.contract.helpers import CUTOFF, REF
+from tests.contract.helpers import CUTOFF, REF, a_baseline
 from tests.contract.machine import ERRORS, OUTCOMES_OF_ROWS, SHARED, MachineBase, picks, workers
 
 
@@ -57,8 +57,8 @@ class WorkerRules(MachineBase):
 
     @precondition(lambda self: any(claim.job.kind is JobKind.PLAN for claim in self.claimed))
     @rule(pick=picks, sizes=st.lists(st.sampled_from([1, 2, 3, 55]), max_size=3), last=st.booleans(),
-          shared=st.booleans())  # fmt: skip
-    def advance(self, pick: int, sizes: list[int], last: bool, shared: bool) -> None:
+          shared=st.booleans(), database=st.sampled_from([None, "one", "two"]))  # fmt: skip
+    def advance(self, pick: int, sizes: list[int], last: bool, shared: bool, database: str | None) -> None:
         plans = [claim for claim in self.claimed if claim.job.kind is JobKind.PLAN]
         claim = plans[pick % len(plans)]
         sweep, plan = claim.job.sweep, claim.job.plan
@@ -67,7 +67,8 @@ class WorkerRules(MachineBase):
             jobs.append(Job(JobKind.KEYS, plan, sweep, CUTOFF, low=self.fresh(1)[0], keys=SHARED, rows=len(SHARED)))
         rows = sum(job.rows for job in jobs)
         next_ = None if last else Job(JobKind.PLAN, plan, sweep, CUTOFF, low=self.fresh(1)[0])
-        window = Window(CUTOFF, tuple(jobs), next_, planned=rows)
+        baseline = None if database is None else a_baseline(database)
+        window = Window(CUTOFF, tuple(jobs), next_, planned=rows, baseline=baseline)
         assert self.do(self.queues[claim.consumer].advance(REF, claim, window)) is self.model.advance(claim, window)
         record = self.model.find_sweep(sweep)
         if record is not None and record.state is SweepState.COMPLETED and sweep not in self.finished:

@@ -34,7 +34,6 @@ __all__ = ["exclusive_cluster", "pytest_terminal_summary"]
 BEGAN = pytest.StashKey[str]()  # when this run began, as the API server writes times
 WHOLE = pytest.StashKey[bool]()  # whether all tests of this folder run
 LOCK = pytest.StashKey[ClusterLock]()
-CLUSTERED = (Path(__file__).parent, Path(__file__).parents[1] / "hostile")  # folders of tests that share the cluster
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -65,12 +64,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    clustered = [each for each in items if each.path.parent in CLUSTERED]
-    others = [each for each in items if each.path.parent not in CLUSTERED]
+    here = Path(__file__).parent
+    clustered = [each for each in items if each.path.parent == here]
+    others = [each for each in items if each.path.parent != here]
     arrange(clustered)
     items[:] = others + clustered
-    here = {path.name for path in Path(__file__).parent.glob("test_*.py")}
-    config.stash[WHOLE] &= here <= {each.path.name for each in clustered}
+    config.stash[WHOLE] &= {path.name for path in here.glob("test_*.py")} <= {each.path.name for each in clustered}
 
 
 @pytest.hookimpl(tryfirst=True)  # before the test's duration is measured

@@ -26,7 +26,7 @@ SHARDS = (
     (
         "test_controller_scale.py",
         "test_conversations.py",
-        "test_chaos.py",
+        "test_soak.py",
         "test_queue_modes.py",
         "test_scaling.py",
         "test_edits_during_sweep.py",
@@ -45,6 +45,7 @@ SHARDS = (
         "test_chart_credentials.py",
         "test_chart_rbac.py",
         "test_console.py",
+        "test_kubectl_sweep_more.py",
     ),
     (
         "test_controller_lifecycle.py",
@@ -61,12 +62,14 @@ SHARDS = (
         "test_chart.py",
         "test_pods.py",
         "test_seeing.py",
+        "test_kubectl_sweep.py",
     ),
 )
 ALONE = (
     "test_chart_cluster.py",
     "test_documents.py",
     "test_drain.py",
+    "test_two_nodes.py",
     "test_strict_cluster.py",
     "test_pruning_crd.py",
 )

@@ -6,17 +6,13 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import psycopg
 import pytest
 
 from tests.cluster.testbed import REPOSITORY
-from tests.kits.conversations_app import full_speed, slow_writes
+from tests.kits.carts import ROWS, slow_sweep_of_carts
 from tests.kits.kube_client import Cluster, Namespace, Object
-from tests.kits.polling import eventually
 from tests.kits.releases import (
     NAMESPACED,
     SCHEDULE,
@@ -25,13 +21,9 @@ from tests.kits.releases import (
     chart_of_next_version,
     ready,
     sqlite_schedule,
-    sweep,
-    swept,
     temporary_namespace,
 )
-from tests.kits.workloads import start_postgres
 
-ROWS = 4000
 ROTATED = "rotated-by-hand"
 
 
@@ -71,59 +63,19 @@ def test_install_waits_for_a_leader_and_the_helm_test_sweeps_a_row(namespace: Na
     assert violations == []
 
 
-def fill_carts(connection: psycopg.Connection[Any]) -> None:
-    """Create ``ROWS`` stale carts, and a trigger that records each write."""
-    connection.execute("create table carts (id bigint primary key, status text, updated_at timestamptz)")
-    connection.execute("create table writes (id bigint)")
-    connection.execute(
-        "create function note() returns trigger language plpgsql as "
-        "'begin insert into writes values (new.id); return new; end'"
-    )
-    connection.execute("create trigger note after update on carts for each row execute function note()")
-    connection.execute(
-        "insert into carts select i, 'open', now() - interval '1 day' from generate_series(1, %s) i", [ROWS]
-    )
-
-
 def test_a_sweep_continues_during_an_upgrade_and_a_rollback(namespace: Namespace, tmp_path: Path) -> None:
     release = Release(namespace)
     release.install(NAMESPACED)
-    postgres = start_postgres(namespace)
-    url = f"postgresql://postgres:{postgres.password}@{postgres.host}/postgres"
-    carts = sweep(
-        "carts",
-        url,
-        "carts",
-        match=[{"column": "status", "in": ["open"]}, {"column": "updated_at", "before": "now-1h"}],
-        write={"update": [{"column": "status", "value": "abandoned"}]},
-        limits={"batchRows": 25},
-        worker={"maxReplicas": 2, "jobsPerReplica": 2},
-    )
-    with namespace.forwarded(f"service/{postgres.service}", postgres.port) as port:
-        local = f"postgresql://postgres:{postgres.password}@127.0.0.1:{port}/postgres"
-        with closing(psycopg.connect(local, autocommit=True)) as connection:
-            fill_carts(connection)
-            slow_writes(connection, "carts", 0.4)  # so that the sweep still runs after upgrade and rollback
-            apply(namespace, carts)
-
-            def written(at_least: int) -> bool:
-                [[count]] = connection.execute("select count(*) from writes").fetchall()
-                return int(count) >= at_least
-
-            eventually("the first rows are written", 120, lambda: written(1))
-            password, queue = release.password(), _uid(namespace, release)
-            release.upgrade({**NAMESPACED, "controller.logLevel": "debug"}, chart_of_next_version(tmp_path))
-            assert not written(ROWS), "the upgrade was to happen during the sweep"
-            assert_no_field_shared_with_helm(namespace, release)
-            release.rollback(1)
-            assert (release.password(), _uid(namespace, release)) == (password, queue)
-            assert not written(ROWS), "the rollback was to happen during the sweep"
-            full_speed(connection)
-            found = namespace.until(SCHEDULE, "carts", swept(), what="the sweep completes", patience=240)
-            last = found["status"]["lastSweep"]
-            assert last["applied"] + last["unconfirmed"] == last["planned"] == ROWS
-            [[total, rows]] = connection.execute("select count(*), count(distinct id) from writes").fetchall()
-            assert (total, rows) == (ROWS, ROWS)
+    with slow_sweep_of_carts(namespace) as carts:
+        password, queue = release.password(), _uid(namespace, release)
+        release.upgrade({**NAMESPACED, "controller.logLevel": "debug"}, chart_of_next_version(tmp_path))
+        assert not carts.written(ROWS), "the upgrade was to happen during the sweep"
+        assert_no_field_shared_with_helm(namespace, release)
+        release.rollback(1)
+        assert (release.password(), _uid(namespace, release)) == (password, queue)
+        assert not carts.written(ROWS), "the rollback was to happen during the sweep"
+        carts.full_speed()
+        carts.until_swept_once()
 
 
 def _restarted(pod: Object) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from tests.kits.conversations_app import EXPIRED, ConversationsApp
 from tests.kits.deadlines import scaled
 from tests.kits.kube_client import Cluster, Object
+from tests.kits.schedules import workers_of
 from tests.kits.slow_sweep import SLOW, STALE, WORKERS, slow_sweep_app, until_more_rows
 
 
@@ -31,8 +32,9 @@ def workers(app: ConversationsApp, *numbers: int) -> list[Object]:
             "deletionTimestamp" not in each["metadata"] and _is(each, "Ready", "True") for each in found
         )
 
-    chosen = f"kubesweep.dev/schedule={EXPIRED},app.kubernetes.io/component=worker"
-    return app.namespace.until_all("v1 Pod", chosen, ready, what=f"{numbers} workers are ready", patience=120)
+    return app.namespace.until_all(
+        "v1 Pod", workers_of(EXPIRED), ready, what=f"{numbers} workers are ready", patience=120
+    )
 
 
 def _is(pod: Object, type_: str, status: str) -> bool:
@@ -59,8 +61,8 @@ def limit_replicas(app: ConversationsApp, replicas: int) -> None:
 
 
 def drain(app: ConversationsApp, pods: list[Object]) -> None:
-    """Drain the workers' nodes, and uncordon them once the schedule reports that no pod can be scheduled."""
-    nodes = {str(each["spec"]["nodeName"]) for each in pods}
+    """Drain every node of the workers, and uncordon them once the schedule reports that no pod can be scheduled."""
+    nodes = [each["metadata"]["name"] for each in app.namespace.cluster.all("v1 Node")]
     chosen = f"--pod-selector=kubesweep.dev/schedule={EXPIRED}"
     try:
         began = time.monotonic()

@@ -112,7 +112,7 @@ COMMANDS = st.builds(
             ("EVAL", "return redis.call('keys', '*')", 0),
             ("EVAL", "for i = 1, 3000 do redis.call('hset', KEYS[1], i, string.rep('x', 10000)) end", 1, "big"),
             ("EVAL", "return cjson.decode(string.rep('[', 100000))", 0),
-            ("EVAL", "return string.rep('x', 2^28)", 0),
+            ("EVAL", "return string.rep(string.rep('x', 2^13), 2^13)", 0),
             ("FLUSHALL",),
             ("CONFIG", "SET", "maxmemory", "1"),
             ("ACL", "SETUSER", "me", "on", "nopass", "+@all", "~*"),

@@ -16,6 +16,8 @@ from typing import Any
 import aiohttp
 import redis
 import yaml
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from kubesweep.queue.model import ScheduleRef
 from kubesweep.queue.redis.scripts import KEY_NAMES
@@ -76,7 +78,11 @@ class Tenants:
         if keda not in self._clients:
             user = user_names(self.ref.install, self.hostile)[keda]
             self._clients[keda] = redis.Redis(
-                port=self.env.redis.port, username=user, password=self.passwords[keda], socket_timeout=30
+                port=self.env.redis.port,
+                username=user,
+                password=self.passwords[keda],
+                socket_timeout=30,
+                retry=Retry(NoBackoff(), 0),  # by default the client sends a command up to ten times more
             )
         return self._clients[keda]
 

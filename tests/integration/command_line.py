@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import signal
 import sqlite3
 import struct
 import subprocess
@@ -15,8 +16,11 @@ from contextlib import closing
 from fcntl import ioctl
 from pathlib import Path
 
+from kubesweep.queue.connect import connect
+from kubesweep.queue.model import FailedRow, Limits, PlanVersion, ScheduleRef, Settlement, SweepRequest
 from tests.kits.deadlines import scaled
 
+PLAN = PlanVersion(1, "0123456789abcdef")
 PROGRAM = str(Path(sys.executable).parent / "kubesweep")
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 RESULT = re.compile(r"([\d,]+) planned = ([\d,]+) applied \+ ([\d,]+) skipped .* ([\d,]+) retrying \+ ([\d,]+) dead")
@@ -136,10 +140,21 @@ def read_until(stream: Iterable[str] | None, word: str) -> str:
     raise AssertionError(f"no {word!r} in the output:\n{seen}")
 
 
-def on_a_terminal(cli: CommandLine, arguments: Sequence[str], **environ: str) -> tuple[int, str]:
-    """Run on a pseudo-terminal of 100 x 30. Returns the exit code and all output."""
+def on_a_terminal(
+    cli: CommandLine,
+    arguments: Sequence[str],
+    typed: str = "",
+    *,
+    columns: int = 100,
+    interrupt_at: str = "",
+    **environ: str,
+) -> tuple[int, str]:
+    """Run on a pseudo-terminal with 30 lines, on which ``typed`` was typed ahead. Returns the exit code and all output.
+
+    ``interrupt_at``: press Ctrl-C once the output has this text.
+    """
     ours, theirs = pty.openpty()
-    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
     process = subprocess.Popen(
         [PROGRAM, *arguments],
         cwd=cli.folder,
@@ -149,6 +164,7 @@ def on_a_terminal(cli: CommandLine, arguments: Sequence[str], **environ: str) ->
         stderr=theirs,
     )
     os.close(theirs)
+    os.write(ours, typed.encode())
     sent = b""
     while True:
         try:
@@ -158,5 +174,20 @@ def on_a_terminal(cli: CommandLine, arguments: Sequence[str], **environ: str) ->
         if not part:
             break
         sent += part
+        if interrupt_at and interrupt_at in sent.decode(errors="ignore"):
+            process.send_signal(signal.SIGINT)
+            interrupt_at = ""
     os.close(ours)
     return process.wait(timeout=scaled(300)), sent.decode()
+
+
+async def dead_letter(cli: CommandLine, name: str, error: str = "CarrierRefused", namespace: str = "default") -> None:
+    """A schedule in the default queue whose sweep has one dead letter."""
+    queue = connect(f"sqlite:///{cli.folder}/state/kubesweep/queue.db")
+    ref, limits = ScheduleRef.local(namespace, name), Limits()
+    try:
+        await queue.open_sweep(ref, SweepRequest(tick=1.0, plan=PLAN))
+        (claim,) = (await queue.claim(ref, "me", 1, limits)).jobs
+        await queue.settle(ref, "me", [Settlement(claim, extra=1, dead=(FailedRow(("1",), error, "no"),))], 0, limits)
+    finally:
+        await queue.close()

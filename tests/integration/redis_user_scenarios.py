@@ -25,6 +25,7 @@ from kubesweep.queue.model import (
     Window,
 )
 from kubesweep.queue.service import QueueService
+from tests.contract.helpers import a_baseline
 
 REF = ScheduleRef("inst0001", "shop", "expire-carts", "8b5f6f0e-0000-4000-8000-000000000001")
 LIMITS = Limits(rows_per_second=1e6)
@@ -68,6 +69,7 @@ async def worker(root: QueueService, queue: QueueService) -> None:
     assert again.job.is_retry
     assert len((await queue.excluded(REF)).keys) == 2
     assert len(await queue.error_groups(REF, state=None)) == 1
+    assert len(await queue.dead_letters(REF, state=None)) == 2
     assert await queue.approved(REF) is None
     assert await queue.pace(REF) is None
     assert (await queue.reserve(REF, 1, LIMITS)).time is not None
@@ -83,12 +85,22 @@ async def worker(root: QueueService, queue: QueueService) -> None:
     await waiting
     assert await queue.end_sweep(REF, late, SweepState.FAILED, "TableMissing", "no table")
     assert (await queue.stats([REF]))[0].known
+    await _later_sweeps(root, queue, now)
+
+
+async def _later_sweeps(root: QueueService, queue: QueueService, now: float) -> None:
+    """The rest of the worker's scenario: a superseded sweep, a retry that is due, and a sweep that halts."""
     await planned(root, 5, tick=now + 1)
     (bad,) = (await queue.claim(REF, "ann", 1, LIMITS)).jobs
     await root.open_sweep(REF, SweepRequest(tick=now + 2, plan=NEW))  # waits for the job that ann has
     await queue.settle(REF, "ann", [Settlement(bad, applied=1)], 0, LIMITS)
     await root.forget(REF)
-    sweep = await planned(root, 6, 7, tick=now + 3)
+    await planned(root, 8, tick=now + 3)
+    (failed,) = (await queue.claim(REF, "ann", 1, LIMITS)).jobs
+    await queue.settle(REF, "ann", [Settlement(failed, retry=(Retry((row(8),), 2, 0.0),))], 0, LIMITS)
+    assert (await queue.stats([REF]))[0].ready == 1
+    await root.forget(REF)
+    sweep = await planned(root, 6, 7, tick=now + 4)
     bad, worse = (await queue.claim(REF, "ann", 2, LIMITS)).jobs
     full = Limits(halt_above=1)
     answer = await queue.settle(
@@ -133,6 +145,7 @@ async def controller(root: QueueService, queue: QueueService) -> None:
     await queue.pause(REF, True)
     await queue.pause(REF, False)
     await queue.set_pace(REF, Pace.of(None, "5"))
+    await queue.restore_baseline(REF, a_baseline())
     await root.open_sweep(REF, SweepRequest(tick=time.time() + 60, plan=OLD))
     await root.settle(REF, "ann", [Settlement(c, applied=1) for c in await taken(root, 1)], 0, LIMITS)
     (plan,) = await taken(root, 1)

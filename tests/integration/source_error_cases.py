@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from kubesweep.api.plan import Archive, Assignment, Effect, Match, Write
+from kubesweep.api.plan import Archive, Assignment, Effect, Match, RowLimits, Write
 from kubesweep.queue.model import HealthLimits
 
 TABLE = (
@@ -179,6 +179,11 @@ WARNINGS = {
         sql="GRANT SELECT, UPDATE ON things TO {role}; ALTER TABLE things ENABLE ROW LEVEL SECURITY; "
         "CREATE POLICY part ON things USING (id < 5)",
         role="sees a part",
+    ),
+    "`limits.approveAbove`, and the role may not call `pg_control_system()`": Case(
+        {"limits": RowLimits(approve_above_rows=5)},
+        sql="GRANT SELECT, UPDATE ON things TO {role}; REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC",
+        role="only updates",
     ),
     "signals of health that the role may not read": Case(
         sql="GRANT SELECT, UPDATE ON things TO {role}",

@@ -82,6 +82,15 @@ async def test_a_delete_that_takes_rows_of_other_tables_along_waits_for_a_yes(wh
     await source.close()
 
 
+async def test_the_sample_has_rows_that_became_stale_a_moment_ago(where: tuple[str, Any]) -> None:
+    url, run = await tables(where, "CASCADE"), where[1]
+    recent = "datetime('now', '-1 hour')" if url.startswith("sqlite") else "now() - interval '1 hour'"
+    await run(f"UPDATE things SET expires_at = {recent}")
+    source = open_source(accepting(DELETES), lambda: url)
+    assert "3 for the stale rows of a sample" in (await source.inspect()).children[0]
+    await source.close()
+
+
 async def test_a_dry_run_reports_what_a_delete_would_also_delete_and_continues(where: tuple[str, Any]) -> None:
     url = await tables(where, "CASCADE")
     source = open_source(msgspec.structs.replace(DELETES, mode="DryRun"), lambda: url)

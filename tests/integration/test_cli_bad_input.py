@@ -47,6 +47,27 @@ def test_a_database_that_is_not_there_is_exit_code_3_without_its_password(
     assert "kubesweep check -f" in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "status", "history", "dead list", "dead show", "dead retry one", "dead purge one --yes", "approve one", "suspend one",
+        "resume one", "throttle one 5", "trigger one", "dashboard",
+    ],
+)  # fmt: skip
+def test_a_mistyped_path_of_a_queue_is_an_error_and_creates_nothing(cli: CommandLine, command: str) -> None:
+    queue = cli.folder / "typo" / "queue.db"
+    done = cli.run(*command.split(), "--queue", f"sqlite:///{queue}", code=2)
+    assert f"there is no file {queue}" in done.stderr
+    assert not queue.parent.exists()
+
+
+@pytest.mark.parametrize("command", [["check"], ["run"], ["run", "--once"], ["run", "--dry-run"], ["worker"]])
+def test_a_url_that_cannot_be_parsed_is_wrong_and_not_unreachable(cli: CommandLine, command: Sequence[str]) -> None:
+    done = cli.run(*command, "-f", cli.slow(1), "--url", "postgresql://u:s3cret@h/db?nonsense=1", code=2)
+    assert "UrlInvalid" in done.stdout + done.stderr
+    assert "s3cret" not in done.stdout + done.stderr
+
+
 def test_a_wrong_password_is_exit_code_3_and_is_not_repeated(
     cli: CommandLine, postgres_server: Server, database: str
 ) -> None:

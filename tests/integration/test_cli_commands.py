@@ -179,7 +179,9 @@ def test_on_a_terminal_the_view_moves_and_leaves_the_terminal_as_it_was(cli: Com
 
 def test_no_color_keeps_the_view_and_drops_the_colours(cli: CommandLine) -> None:
     for number, (arguments, environ) in enumerate([([], {"NO_COLOR": "1"}), (["--no-color"], {})]):
-        code, sent = on_a_terminal(cli, ["demo", "--rows", "1000", "--keep", f"demo{number}", *arguments], **environ)
+        cli.environ |= environ
+        code, sent = on_a_terminal(cli, ["demo", "--rows", "1000", "--keep", f"demo{number}", *arguments])
+        cli.environ.pop("NO_COLOR", None)
         assert code == 0
         assert "\x1b[?25l" in sent
         assert not re.search(r"\x1b\[[0-9;]*3[0-7][0-9;]*m", sent)

@@ -12,17 +12,10 @@ import pytest
 import kubesweep_cli
 from kubesweep import listen_address
 from kubesweep.queue import connect as queue_connect
-from kubesweep.queue.model import FailedRow, Limits, PlanVersion, ScheduleRef, Settlement, SweepRequest, pace
-from tests.integration.command_line import CommandLine
-
-DOCUMENT = Path(__file__).parents[2] / "docs" / "errors.md"
-PLAN = PlanVersion(1, "0123456789abcdef")
-
-
-def rows() -> list[tuple[str, str, str]]:
-    section = DOCUMENT.read_text().partition("\n## Command line\n")[2].partition("\n## ")[0]
-    lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")][1:]
-    return [(how, code.strip("`"), text) for how, code, text in lines]
+from kubesweep.queue.model import ScheduleRef, pace
+from tests.integration.command_line import PLAN, CommandLine, dead_letter
+from tests.kits.errors_page import command_line_rows as rows
+from tests.kits.errors_page import documented_text as _text
 
 
 def test_every_code_of_the_command_line_has_a_row() -> None:
@@ -55,25 +48,13 @@ async def _prepare(cli: CommandLine, code: str) -> None:
     """A dead letter for the row about purging; else only a folder that is not empty."""
     (cli.folder / "state").mkdir()
     if code == "NotConfirmed":
-        await _dead_letter(cli, "one")
-
-
-async def _dead_letter(cli: CommandLine, name: str, namespace: str = "default") -> None:
-    queue = queue_connect.connect(f"sqlite:///{cli.folder}/state/kubesweep/queue.db")
-    ref, limits = ScheduleRef.local(namespace, name), Limits()
-    try:
-        await queue.open_sweep(ref, SweepRequest(tick=1.0, plan=PLAN))
-        (claim,) = (await queue.claim(ref, "me", 1, limits)).jobs
-        dead = (FailedRow(("1",), "CarrierRefused", "no"),)
-        await queue.settle(ref, "me", [Settlement(claim, extra=1, dead=dead)], 0, limits)
-    finally:
-        await queue.close()
+        await dead_letter(cli, "one")
 
 
 async def test_two_schedules_of_one_name_want_a_namespace(tmp_path: Path) -> None:
     cli = CommandLine(tmp_path)
     for namespace in ("east", "west"):
-        await _dead_letter(cli, "twin", namespace)
+        await dead_letter(cli, "twin", namespace=namespace)
     assert _text("AmbiguousName") in cli.run("dead", "list", "twin", code=2).stderr
 
 
@@ -100,7 +81,3 @@ def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     cli = CommandLine(tmp_path)
     (tmp_path / "file").write_text("")
     assert _text("StateFolder") in cli.run("status", code=2, XDG_STATE_HOME=str(tmp_path / "file")).stderr
-
-
-def _text(wanted: str) -> str:
-    return next(text for _, code, text in rows() if code == wanted)

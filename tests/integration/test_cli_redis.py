@@ -247,9 +247,9 @@ def test_the_other_commands_work_and_print_no_password(tmp_path: Path, database:
     outputs, bad = [], ROWS // 10
 
     def copied(printed: str, word: str) -> str:
-        """Run the printed command that has ``word``, for the file of this test."""
+        """Run the printed command that has ``word``."""
         command = next(command for command in next_commands(printed) if word in command)
-        done = cli.shell(command.replace("-f FILE", f"-f {cli.file}"))
+        done = cli.shell(command)
         assert done.returncode in (0, 1), done.stderr
         outputs.append(done.stdout + done.stderr)
         return done.stdout

@@ -9,12 +9,20 @@ import pytest
 from rich.console import Console
 
 from kubesweep.queue.connect import connect
-from kubesweep.queue.model import Settlement
+from kubesweep.queue.model import ScheduleRef, Settlement
 from kubesweep.queue.service import QueueService
-from kubesweep_cli.commands.dead_letters import Choice, count_purge, dead_list, dead_purge, dead_retry, dead_show
+from kubesweep_cli.commands.dead_letters import (
+    Choice,
+    count_purge,
+    dead_list,
+    dead_purge,
+    dead_retry,
+    dead_show,
+    purge_question,
+)
 from kubesweep_cli.shell.exit_codes import NotFound
 from kubesweep_cli.shell.terminal import THEME, Terminal
-from tests.contract.helpers import REF, TICK, get_stats, key, make_dead_letters, one, retry, settle, start
+from tests.contract.helpers import MANY, REF, TICK, failed, get_stats, key, make_dead_letters, one, retry, settle, start
 
 NAME = REF.name
 
@@ -65,3 +73,21 @@ async def test_dead_letters_of_another_table_are_named_and_refuse_a_retry(url: s
         await dead_retry(queue, shown.terminal, Choice(queue=url, name=NAME))
     assert (await queue.excluded(REF)).keys == {key(1)}
     await queue.close()
+
+
+async def test_dead_letters_of_another_table_do_not_keep_those_of_other_schedules_from_being_retried(url: str) -> None:
+    queue, shown = connect(url), Shown()
+    await make_dead_letters(queue, 1, origin="public.old(id) #1")
+    await start(queue, tick=TICK + 60, origin="public.new(id) #2")
+    later = ScheduleRef("local", "default", "later", "8b5f6f0e-0000-4000-8000-000000000009")
+    await start(queue, 1, ref=later)
+    await queue.settle(later, "ann", [Settlement(await one(queue, ref=later), dead=failed(7))], 0, MANY)
+    assert await dead_retry(queue, shown.terminal, Choice(queue=url, all=True)) == 0
+    assert "later: 1 row will be tried again" in shown.text.getvalue()
+    assert "set aside" in shown.text.getvalue()
+    await queue.close()
+
+
+def test_a_purge_of_every_schedule_of_a_namespace_asks_for_no_more() -> None:
+    assert "every schedule from" in purge_question(Choice(queue="", all=True), 3)
+    assert "every schedule of the namespace shop" in purge_question(Choice(queue="", all=True, namespace="shop"), 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -269,3 +270,23 @@ async def test_an_interrupt_ends_a_run_with_130(kit: RunnerKit) -> None:
     runner.interrupt()
     ending = await runner.run()
     assert ending.code == 130
+
+
+async def test_a_damaged_schedule_starts_over_and_the_others_continue(kit: RunnerKit) -> None:
+    loaded = [*kit.schedule("a"), *kit.schedule("b")]
+    runner = kit.runner(loaded)
+    await runner.step()
+    kit.time.now = 1020.0
+    await runner.step()
+    (before,) = await kit.queue.stats([loaded[1].ref])
+    with sqlite3.connect(kit.folder / "queue.db") as connection:
+        connection.execute("UPDATE sweep SET state = 'Odd' WHERE schedule = (SELECT id FROM schedule WHERE name = 'a')")
+    connection.close()
+    await runner.step()
+    damaged, lost = kit.screen.messages[-2:]
+    assert damaged.startswith("a: queue ")
+    assert lost == "a: Lost: the queue has lost the sweep that was running; starting a new one from the database."
+    again, other = await kit.queue.stats([each.ref for each in loaded])
+    assert again.sweep is not None
+    assert again.sweep.state is SweepState.PLANNING
+    assert other.sweep == before.sweep

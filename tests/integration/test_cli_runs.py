@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from kubesweep.api.loading.files import load
 from kubesweep.queue.connect import connect
 from kubesweep.queue.model import SweepRequest
-from tests.integration.command_line import CommandLine, equation, next_commands, read_until
+from tests.integration.command_line import ANSI, CommandLine, equation, next_commands, on_a_terminal, read_until
 from tests.kits.deadlines import scaled
 
 
@@ -73,6 +74,18 @@ def test_a_second_ctrl_c_stops_a_handler_that_does_not_end(cli: CommandLine) -> 
     assert cli.states() == {"old": 50}
 
 
+def test_sigterm_ends_a_run_of_one_sweep_with_143_and_the_next_one_continues_it(cli: CommandLine) -> None:
+    file = cli.slow(100)
+    process = cli.start("run", "--once", file)
+    read_until(process.stderr, "handler entered")
+    process.send_signal(signal.SIGTERM)
+    read_until(process.stderr, "finishing the rows in progress")
+    (cli.folder / "go").touch()
+    _, errors = process.communicate(timeout=scaled(60))
+    assert (process.returncode, "Traceback" in errors) == (143, False)
+    assert equation(cli.run("run", "--once", file).stdout)[:2] == (100, 100)
+
+
 def test_a_worker_beside_the_trigger_does_the_work_and_ends_on_sigterm(cli: CommandLine) -> None:
     file = cli.slow(40)
     (cli.folder / "go").touch()
@@ -95,9 +108,37 @@ def test_a_sweep_of_too_many_rows_waits_for_approval_and_prints_the_command(cli:
     waiting = cli.run("run", "--once", "-f", file, code=1)
     approve = next(command for command in next_commands(waiting.stdout) if " approve " in command)
     assert cli.states() == {"old": 30}
-    assert cli.shell(approve).returncode == 0
+    shown = cli.shell(approve)
+    assert shown.returncode == 0
+    assert "AboveApprovalLimit: 30 rows are stale: more than 5 (limits.approveAbove.rows)" in shown.stdout
+    assert "rows     30 rows\n" in shown.stdout
+    assert re.search(r"the sweep of \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\S+ awaits approval", shown.stdout)
+    assert re.search(r"^  such as  \d+(, \d+){9}$", shown.stdout, re.MULTILINE)
     assert equation(cli.run("run", "--once", "-f", file).stdout) == (30, 30, 0, 0, 0)
     assert "waits for approval" in cli.run("approve", "slow", code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "arguments", "code", "states"),
+    [("n\n", (), 1, {"old": 30}), ("y\n", (), 0, {"new": 30}), ("", ("--yes",), 0, {"new": 30})],
+    ids=["no", "yes", "--yes"],
+)
+def test_on_a_terminal_an_approval_asks_after_the_proposal(
+    cli: CommandLine, typed: str, arguments: tuple[str, ...], code: int, states: dict[str, int]
+) -> None:
+    path = Path(cli.slow(30))
+    (cli.folder / "go").touch()
+    path.write_text(path.read_text().replace("batchRows: 10", "batchRows: 10, approveAbove: {share: 50}"))
+    cli.run("run", "--once", "-f", str(path), code=1)
+    (waiting,) = json.loads(cli.run("status", "-o", "json").stdout)
+    assert waiting["lastSweep"]["proposal"]["rows"] == 30
+    answered, sent = on_a_terminal(cli, ["approve", "slow", *arguments], typed)
+    assert answered == code
+    assert "100 % of the table (limits.approveAbove.share: 50 %)" in ANSI.sub("", sent)
+    assert ("[y/N]" in sent) is bool(typed)
+    assert ("Nothing was approved" in sent) is (code == 1)
+    cli.run("run", "--once", "-f", str(path), code=code)
+    assert cli.states() == states
 
 
 def test_a_file_edited_in_the_middle_of_a_sweep_counts_from_the_next_start_on(cli: CommandLine) -> None:
@@ -173,8 +214,8 @@ def test_a_dry_run_counts_and_names_keys_and_changes_nothing(cli: CommandLine) -
     text = cli.run("run", "--once", "-f", str(path)).stdout
     assert "would sweep 12 rows" in text
     assert "keys of rows that match: 0, 1, 2" in text
-    (line,) = (one for one in cli.run("status").stdout.splitlines() if "Completed" in one)
-    assert line.split()[1:3] + line.split()[4:6] == ["Completed", "(DryRun)", "12", "-"]
+    (line,) = (one for one in cli.run("status", COLUMNS="97").stdout.splitlines() if "Completed" in one)
+    assert line.split()[1:3] + line.split()[5:7] == ["Completed", "(DryRun)", "12", "-"]
     assert cli.states() == {"old": 12}
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import socket
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -21,6 +22,8 @@ from kubesweep_controller.console.server import ConsoleServer
 from kubesweep_controller.kube.client import KubeClient
 from kubesweep_controller.kube.kubeconfig import Kubeconfig
 from kubesweep_controller.settings import Settings, from_environment
+from kubesweep_controller.status.command_values import read_value
+from kubesweep_controller.status.commands import CommandKind, annotation
 from tests.integration.receivers import receiver
 from tests.kits.controller import SPEC, Clock
 
@@ -139,8 +142,31 @@ async def test_the_commands_are_those_of_kubectl(kit: Kit) -> None:
     assert commands[ActionKind.RETRY] == f"{prefix}retry-dead-letters=$(date +%s)"
     assert commands[ActionKind.PAUSE].endswith('--type merge -p \'{"spec":{"suspend":true}}\'')
     assert commands[ActionKind.RESUME].endswith('--type merge -p \'{"spec":{"suspend":false}}\'')
-    retry = kit.provider.command(Action(ActionKind.RETRY, document, error="it's refused"))
-    assert retry == ("""kubesweep dead retry carts -n shop --error 'it'"'"'s refused' --queue "$KUBESWEEP_QUEUE\"""")
+
+
+def words_of(command: str) -> list[str]:
+    """The words that a shell makes of a command."""
+    printed = subprocess.run(["sh", "-c", f"printf '%s\\n' {command}"], capture_output=True, text=True, check=True)
+    return printed.stdout.splitlines()
+
+
+@pytest.mark.parametrize("error", ["Http500", 'it\'s $5 "off"', "-n; rm \\ `id`"])
+async def test_a_command_for_one_error_acts_on_its_rows_only(kit: Kit, error: str) -> None:
+    (document, _) = (await kit.provider.snapshot()).documents
+    for kind, name in ((ActionKind.RETRY, "retry-dead-letters"), (ActionKind.PURGE, "purge-dead-letters")):
+        command = kit.provider.command(Action(kind, document, error=error))
+        *start, assignment = words_of(command)
+        assert start == ["kubectl", "annotate", "sweepschedule", "carts", "-n", "shop", "--overwrite"]
+        body = {"metadata": {"annotations": dict([assignment.split("=", 1)])}}
+        value = read_value(annotation(body, CommandKind(name)), ("error", "keys"))
+        assert (value.error, value.keys, value.problem) == (error, None, "")
+        assert value.nonce.isdigit()
+
+
+async def test_an_approval_names_the_sweep_that_the_page_shows(kit: Kit) -> None:
+    (document, _) = (await kit.provider.snapshot()).documents
+    command = kit.provider.command(Action(ActionKind.APPROVE, document, sweep="5b1f"))
+    assert '"sweep": "5b1f"' in words_of(command)[-1]
 
 
 # the server

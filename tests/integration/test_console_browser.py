@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from tests.integration.command_line import CommandLine, read_until
@@ -151,7 +152,7 @@ def tab_to(browser: Browser, text: str) -> None:
 @pytest.mark.parametrize(
     ("name", "button", "sentence", "done"),
     [
-        ("billing/archive-invoices", "Approve the sweep", "sweeps more than 10,000 rows", "The sweep continues"),
+        ("billing/archive-invoices", "Approve the sweep", "and sweeps 41,200 rows", "The sweep continues"),
         ("shop/close-abandoned-carts", "Sweep now", "A sweep starts now.", "is enqueued"),
         ("support/anonymize-users", "Resume", "Workers start rows again.", "The rate is not limited"),
         (
@@ -220,6 +221,36 @@ def test_a_page_follows_the_queue_and_keeps_focus_and_what_is_open(browser: Brow
     browser.until_text("2 rows")
     assert len(browser.all("details[open]")) == 1
     assert browser.focused.text.startswith("9200")
+    assert browser.errors() == []
+
+
+def test_a_click_and_a_selection_last_while_the_page_changes(browser: Browser, dashboard: Dashboard) -> None:
+    browser.open(dashboard.link)
+    browser.open(f"{dashboard.origin}/schedules/billing/notify-overdue")
+    button = browser.link("Purge the dead letters…")
+    selection = "getSelection().selectAllChildren(document.querySelector('#words').parentElement)"
+    browser.script(selection)
+    selected = browser.script("return getSelection().toString()")
+    mouse = ActionChains(browser.driver)
+    mouse.move_to_element(button).click_and_hold().perform()
+    browser.script(selection)  # the press of the mouse ended it
+    dashboard.purge("notify-overdue", "9274")
+    browser.until_text("Show 9 dead letters")
+    assert browser.script("return getSelection().toString()") == selected
+    mouse.release().perform()
+    browser.until_text("9 dead letters are removed")
+    assert browser.errors() == []
+
+
+def test_the_focus_stays_on_a_schedule_that_gets_another_place(browser: Browser, dashboard: Dashboard) -> None:
+    browser.open(dashboard.link)
+    link = browser.link("notify-overdue")
+    names = [each.text for each in browser.all("tbody th a")]
+    browser.script("arguments[0].focus()", link)
+    dashboard.purge("notify-overdue")
+    browser.until(lambda: [each.text for each in browser.all("tbody th a")] != names, "it has another place")
+    assert sorted(names) == sorted(each.text for each in browser.all("tbody th a"))
+    assert browser.focused == link
     assert browser.errors() == []
 
 

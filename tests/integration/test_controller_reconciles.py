@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from kubesweep.errors import KubesweepError, Outage
-from kubesweep.queue.model import Pace
+from kubesweep.queue.model import FailedRow, Job, JobKind, Limits, Pace, Settlement, Window
 from kubesweep.queue.redis.queue import RedisQueue
 from kubesweep.queue.redis.scripts import keys
 from kubesweep_controller.children.names import ScheduleKey
@@ -33,9 +33,13 @@ MINE = "ks/kubesweep"
 
 
 class StatusClient(Recorder):
-    """Keeps written statuses."""
+    """Keeps written statuses, unless it is ``busy``."""
+
+    busy = False
 
     async def replace_status(self, kind: Kind, live: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
+        if self.busy:
+            raise Outage("ApiBusy", "busy")
         return {**live, "status": dict(status)}
 
 
@@ -91,9 +95,10 @@ class Bench:
             RecordedEvents(),
         )
         self.clock.now = time.time()  # the queue's own
+        self.redis, self.client = queue, StatusClient()
         self.queue, self.metrics = GuardedQueue(queue, "local", lambda: None), Metrics()
         self.reconciler = Reconciler(
-            client=StatusClient(),
+            client=self.client,
             cache=self.cache,
             children=self.children,  # type: ignore[arg-type]
             queue=QueueReconciler("local", self.queue, clock=self.clock),
@@ -130,6 +135,21 @@ class Bench:
         ready = find_condition(self.cache.schedules[key]["status"], "Ready")
         assert ready is not None
         return dict(ready)
+
+    async def dead_letters(self, key: ScheduleKey, **errors: str) -> None:
+        """Reconcile, and run the sweep that is due: its rows become dead letters. ``errors``: the error of each, by its key."""
+        await self.reconcile(key)
+        self.clock.now += 31
+        await self.reconcile(key)
+        ref, limits = self.reconciler._refs[key], Limits(halt_above=1000)
+        (plan,) = [
+            each for each in (await self.redis.claim(ref, "ann", 9, limits)).jobs if each.job.kind is JobKind.PLAN
+        ]
+        job = Job(JobKind.RANGE, plan.job.plan, plan.job.sweep, "now", low=("a",), high=("z",), rows=len(errors))
+        assert await self.redis.advance(ref, plan, Window("now", (job,), planned=len(errors)))
+        (claim,) = (await self.redis.claim(ref, "ann", 1, limits)).jobs
+        rows = tuple(FailedRow((name,), error, "refused") for name, error in errors.items())
+        await self.redis.settle(ref, "ann", [Settlement(claim, dead=rows)], 0, limits)
 
     async def ticks(self, key: ScheduleKey) -> int:
         """The number of ticks that were offered to the queue, whatever it answered: the first sweep waits for a worker."""
@@ -229,3 +249,47 @@ async def test_the_pace_of_the_spec_and_of_its_annotation_is_in_the_queue_again_
     assert await pace_and_pause() == (Pace.of(40.0, "2.5", 1.0), False)
     bench.annotate(key, "kubesweep.dev/throttle", "")
     assert await pace_and_pause() == (Pace.of(40.0, batch_time=1.0), False)
+
+
+@KINDS
+@pytest.mark.parametrize(
+    ("name", "value", "left", "answer"),
+    [
+        ("retry-dead-letters", '{"nonce": "1", "error": "Http500"}', {"c", "d"}, ("2 rows are being retried", 2)),
+        ("retry-dead-letters", '{"nonce": "1", "keys": ["c", "x"]}', {"a", "b", "d"}, ("1 row is being retried", 1)),
+        ("purge-dead-letters", '{"nonce": "1", "error": "Http422", "keys": ["a", "d"]}', {"a", "b", "c"}, ("1 row is forgotten; a later sweep finds those that are still stale", 1)),
+    ],
+)  # fmt: skip
+async def test_a_command_is_executed_once_although_the_api_server_does_not_take_its_answer(
+    kind: str, bench: Bench, name: str, value: str, left: set[str], answer: tuple[str, int]
+) -> None:
+    key = bench.add("shop")
+    await bench.dead_letters(key, a="Http500", b="Http500", c="Http422", d="Http422")
+    bench.annotate(key, f"kubesweep.dev/{name}", value)
+    bench.client.busy = True
+    for _ in range(2):
+        with pytest.raises(Outage):
+            await bench.reconcile(key)
+        dead = await bench.redis.dead_letters(bench.reconciler._refs[key])
+        assert {each.key[0] for each in dead} == left
+    bench.client.busy = False
+    await bench.reconcile(key)
+    (found,) = bench.cache.schedules[key]["status"]["answers"]
+    assert (found["outcome"], found["nonce"], found["message"], found["rows"]) == ("Done", "1", *answer)
+    assert bench.reconciler.queue._results.keys() == {bench.reconciler._refs[key]}
+    await bench.reconcile(key)
+    assert not bench.reconciler.queue._results
+    assert bench.cache.schedules[key]["status"]["answers"] == [found]
+
+
+@KINDS
+async def test_results_of_a_deleted_schedule_are_forgotten(kind: str, bench: Bench) -> None:
+    key = bench.add("shop")
+    await bench.reconcile(key)
+    bench.annotate(key, "kubesweep.dev/trigger", "1")
+    bench.client.busy = True
+    with pytest.raises(Outage):
+        await bench.reconcile(key)
+    assert bench.reconciler.queue._results
+    bench.reconciler.queue.forget(key)
+    assert not bench.reconciler.queue._results

@@ -18,9 +18,10 @@ from kubesweep.queue.model import ScheduleRef, SweepRequest, SweepState
 from kubesweep.queue.redis.queue import RedisQueue
 from kubesweep_cli.dashboard.actions import QueueActions
 from kubesweep_cli.dashboard.provider import QueueProvider
-from kubesweep_cli.dashboard.serve import serving
+from kubesweep_cli.shell.suspending import set_suspended, suspended
 from kubesweep_console.documents import Schedule
 from kubesweep_console.provider import Action, ActionKind, ActionRefused, Document
+from kubesweep_console.serving import serving
 from kubesweep_console.views.state import state_of
 from tests.integration.one_row import KINDS
 from tools.console_scene import Scene
@@ -127,7 +128,7 @@ async def test_an_approval_is_of_the_sweep_that_was_shown(console: Console) -> N
     with pytest.raises(ActionRefused, match="No sweep awaits"):
         await console.actions.preview(await console.action(ActionKind.APPROVE, "archive-invoices", sweep="another"))
     action = await console.action(ActionKind.APPROVE, "archive-invoices", sweep=waiting.id)
-    assert "sweeps more than 10,000 rows" in (await console.actions.preview(action)).sentence
+    assert "continues with the same cutoff, and sweeps 41,200 rows." in (await console.actions.preview(action)).sentence
     assert await console.actions.act(action, "nonce") == "The sweep continues, with the same cutoff."
     assert (await console.sweep("archive-invoices")).state is SweepState.PLANNING
     with pytest.raises(ActionRefused, match="No sweep awaits"):
@@ -147,6 +148,20 @@ async def test_pause_and_resume_are_those_of_the_throttle(console: Console) -> N
     await console.actions.act(resume, "nonce")
     (stats,) = await console.queue.stats([ref])
     assert (stats.paused, stats.pace and stats.pace.throttle) == (False, "")
+
+
+async def test_resume_ends_a_suspension_of_the_command_line(console: Console) -> None:
+    ref = console.scene.loaded["expire-sessions"].ref
+    await set_suspended(console.queue, ref, True)
+    resume = await console.action(ActionKind.RESUME, "expire-sessions")
+    (condition,) = (each for each in resume.document["status"]["conditions"] if each["type"] == "Suspended")
+    assert (condition["status"], "no tick fires and no row is started" in condition["message"]) == ("True", True)
+    assert "resume expire-sessions" in console.provider.command(resume)
+    with pytest.raises(ActionRefused, match="resume it first"):
+        await console.actions.preview(await console.action(ActionKind.TRIGGER, "expire-sessions"))
+    assert (await console.actions.act(resume, "nonce")).startswith("It is resumed")
+    (stats,) = await console.queue.stats([ref])
+    assert (stats.paused, suspended(stats)) == (False, False)
 
 
 async def test_a_sweep_that_plans_its_first_row_can_be_paused_and_resumed(console: Console) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from kubesweep.api.plan import Assignment, Match, Plan, Source, Write
 from kubesweep.errors import Outage
-from kubesweep.queue.model import LOCK_WAITS, OLDEST_XMIN, QUERY, REPLAY_LAG, VACUUM, HealthLimits, Sample
+from kubesweep.queue.model import ACTIVE, LOCK_WAITS, OLDEST_XMIN, QUERY, REPLAY_LAG, VACUUM, HealthLimits, Sample
 from kubesweep_worker.flow_control.health_level import UNKNOWN, Aged, HealthLevel
 from kubesweep_worker.sources.postgres.health import HealthProbe
 from kubesweep_worker.sources.postgres.source import PostgresSource
@@ -117,6 +117,22 @@ async def test_a_prepared_transaction_counts(probe: HealthProbe, connect: Connec
     assert (await probe.measure("")).values[OLDEST_XMIN] == 0.0
 
 
+async def test_sessions_count_that_used_the_database_within_the_last_second(
+    probe: HealthProbe, connect: Connect, server: Server
+) -> None:
+    sweep, elsewhere = connect(application_name="kubesweep/shop/others"), connect(url=server.url())
+    application, waiting = connect(), connect()
+    for session in (sweep, elsewhere, application, waiting):
+        session.execute("SELECT 1")  # the transaction stays open
+    assert (await probe.measure("")).values[ACTIVE] == 2.0
+    await until(probe, lambda sample: sample.values[ACTIVE] == 0.0)
+    sweep.execute("SELECT 1")
+    elsewhere.execute("SELECT 1")
+    assert (await probe.measure("")).values[ACTIVE] == 0.0
+    waiting.commit()
+    assert (await probe.measure("")).values[ACTIVE] == 1.0
+
+
 async def test_what_holds_nothing_here_does_not_count(probe: HealthProbe, connect: Connect, server: Server) -> None:
     """A session that is idle in a transaction without a snapshot, one of another database, and a sweep."""
     sweep = connect(application_name="kubesweep/shop/others")
@@ -172,7 +188,12 @@ async def test_an_autovacuum_is_seen_on_its_table_and_on_what_that_is_a_part_of(
     root.execute(f"CREATE ROLE {role} LOGIN")
     plain = HealthProbe(lambda: url.replace("postgres@", f"{role}@", 1), "kubesweep/shop/carts", ())
     assert oids["part"] in (await plain.measure("")).vacuumed
-    assert (await plain.measure("")).values == {REPLAY_LAG: 0.0, OLDEST_XMIN: None, LOCK_WAITS: 0.0}
+    assert (await plain.measure("")).values == {
+        REPLAY_LAG: 0.0,
+        OLDEST_XMIN: None,
+        LOCK_WAITS: 0.0,
+        ACTIVE: None,
+    }
     await plain.close()
     root.execute("ALTER TABLE part SET (autovacuum_enabled = off)")  # waits for the vacuum, or ends it
     await until(probe, lambda sample: oids["part"] not in sample.vacuumed)
@@ -237,7 +258,7 @@ def hidden(connect: Connect) -> str:
 async def test_views_that_may_not_be_read_leave_all_signals_unknown(hidden: str) -> None:
     probe = HealthProbe(lambda: hidden, "kubesweep/shop/carts", ())
     sample = await probe.measure("")
-    assert sample.values == {REPLAY_LAG: None, OLDEST_XMIN: None, LOCK_WAITS: None, VACUUM: None}
+    assert sample.values == dict.fromkeys((REPLAY_LAG, OLDEST_XMIN, LOCK_WAITS, VACUUM, ACTIVE))
     assert "permission denied for view pg_locks" in sample.problem
     await probe.close()
     limits = HealthLimits(pause_on_vacuum=True)

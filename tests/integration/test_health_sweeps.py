@@ -274,3 +274,17 @@ async def test_one_worker_measures_for_all_while_a_transaction_holds_back_vacuum
             application.rollback()
             await site.queue.set_pace(plan.ref, Pace.of(None))
     assert site.statuses() == {"new": 200}
+
+
+async def test_a_sweep_yields_while_another_session_uses_the_database(site: Site) -> None:
+    carts(site.url, ROWS)
+    plan = careful(HealthLimits(lock_waits=1000.0, yields=True))
+    async with await psycopg.AsyncConnection.connect(site.url, autocommit=True) as application:
+        used = asyncio.create_task(application.execute("SELECT pg_sleep(3600)"))
+        async with sweeping(site, plan):
+            finding = await throttled(site, plan, "ActiveSessions")
+            assert finding.message == "slowed to 10%: 1 other session uses the database"
+            application.cancel()
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                await used
+        assert site.statuses() == {"new": ROWS}

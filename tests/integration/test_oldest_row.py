@@ -15,6 +15,7 @@ from kubesweep.errors import SweepFailure
 from kubesweep.queue.model import StaleRows
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import Predicate
+from kubesweep_worker.sources.stale_search import StaleSearch
 from tests.integration.time_tables import SECONDS, Connection, a_plan
 from tests.kits.deadlines import scaled
 
@@ -30,11 +31,16 @@ async def app(database: str) -> AsyncIterator[Connection]:
 
 
 async def search(
-    database: str, *match: Match, seconds: float = LONG, excluded: frozenset[Any] = frozenset(), **plan: Any
+    database: str,
+    *match: Match,
+    seconds: float = LONG,
+    excluded: frozenset[Any] = frozenset(),
+    newest: bool = False,
+    **plan: Any,
 ) -> StaleRows:
     source = open_source(a_plan(*match, **plan), lambda: database)
     try:
-        return await source.oldest(Predicate(await source.now(), excluded), seconds)
+        return await source.oldest(Predicate(await source.now(), excluded), StaleSearch(seconds, newest))
     finally:
         await source.close()
 
@@ -88,6 +94,21 @@ async def test_only_stale_rows_count_and_excluded_ones_do_not(database: str, app
     assert (await search(database, *match, excluded=frozenset({("2",)}))).oldest == oldest[1]
     none = await search(database, *match, excluded=frozenset({("2",), ("3",)}))
     assert (none.oldest, none.unknown) == (None, "")
+
+
+async def test_the_newest_stale_row_is_found_where_it_is_asked_for(database: str, app: Connection) -> None:
+    await app.execute("CREATE TABLE things (id int PRIMARY KEY, at timestamptz)")
+    await app.execute(
+        "INSERT INTO things VALUES (1, NULL), (2, '2021-01-01+00'), (3, '2022-01-01+00'), (4, 'infinity')"
+    )
+    match, days = Match("before", "at", offset=60.0), [datetime(year, 1, 1, tzinfo=UTC) for year in (2021, 2022)]
+    oldest, newest = (day.timestamp() + 60 for day in days)
+    found = await search(database, match, newest=True)
+    assert (found.oldest, found.newest) == (oldest, newest)
+    assert (await search(database, match)).newest is None
+    found = await search(database, match, newest=True, excluded=frozenset({("3",)}))
+    assert (found.oldest, found.newest) == (oldest, oldest)
+    assert await search(database, Match("sql", sql="t.id > 0"), newest=True) == StaleRows()
 
 
 async def test_a_row_is_stale_once_the_last_of_its_times_has_come(database: str, app: Connection) -> None:
@@ -161,7 +182,7 @@ async def test_a_lock_ends_the_search_in_time(database: str, app: Connection) ->
     await source.count(Predicate(cutoff), 1)
     async with app.transaction():
         await app.execute("LOCK TABLE things IN ACCESS EXCLUSIVE MODE")
-        found = await source.oldest(Predicate(cutoff), 0.1)
+        found = await source.oldest(Predicate(cutoff), StaleSearch(0.1))
     await source.close()
     assert found == StaleRows(
         unknown='finding it takes longer than 100 ms: CREATE INDEX CONCURRENTLY ON "public"."things" ("at");'
@@ -179,7 +200,7 @@ async def test_a_slow_search_ends_in_time_and_the_connection_works_on(database: 
     source = open_source(a_plan(Match("before", "at"), Match("sql", sql="slow(t.id)")), lambda: database)
     cutoff = await source.now()
     async with asyncio.timeout(scaled(60)):
-        found = await source.oldest(Predicate(cutoff), 0.1)
+        found = await source.oldest(Predicate(cutoff), StaleSearch(0.1))
     assert (found.oldest, found.unknown) == (None, "finding it takes longer than 100 ms")
     assert await source.now() > cutoff
     await source.close()
@@ -189,3 +210,20 @@ async def test_a_table_that_is_gone_is_an_error_of_the_source(database: str, app
     """The plan step turns it into an unknown age (jobs/stale_rows.py), and reports it itself where it matters."""
     with pytest.raises(SweepFailure):
         await search(database, Match("before", "at"))
+
+
+async def test_what_is_written_after_the_rows_are_fixed_changes_no_number(database: str, app: Connection) -> None:
+    """A plan step enqueues its jobs then (jobs/stale_rows.py)."""
+    await app.execute("CREATE TABLE things (id int PRIMARY KEY, at timestamptz)")
+    await app.execute("INSERT INTO things SELECT n, now() - interval '1 day' FROM generate_series(1, 500) AS n")
+    calls = list[int]()
+
+    def fixed() -> None:
+        with psycopg.connect(database, autocommit=True) as other:
+            calls.append(other.execute("DELETE FROM things WHERE id > 100").rowcount)
+
+    source = open_source(a_plan(Match("before", "at"), limits=RowLimits(max_rows_per_sweep=10)), lambda: database)
+    found = await source.oldest(Predicate(await source.now()), StaleSearch(LONG, fixed=fixed))
+    await source.close()
+    assert calls == [400]
+    assert (found.rows, found.estimated) == (500, False)

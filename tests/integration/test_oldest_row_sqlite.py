@@ -10,23 +10,32 @@ from typing import Any
 import pytest
 
 from kubesweep.api.plan import Match, Source
-from kubesweep.queue.model import StaleRows
+from kubesweep.queue.model import Database, StaleRows
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import Predicate
+from kubesweep_worker.sources.stale_search import StaleSearch
 from tests.integration.time_tables import SECONDS, a_plan, lite
 from tests.kits.deadlines import scaled
 
 LONG = scaled(60)
 DAY = 86_400.0
+MANY = """
+INSERT INTO things WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) SELECT i, NULL FROM n
+"""
 OPEN = Match("in", "status", ("open",))
 
 
 async def search(
-    path: Path, *match: Match, seconds: float = LONG, excluded: frozenset[Any] = frozenset(), **plan: Any
+    path: Path,
+    *match: Match,
+    seconds: float = LONG,
+    excluded: frozenset[Any] = frozenset(),
+    newest: bool = False,
+    **plan: Any,
 ) -> StaleRows:
     source = open_source(a_plan(*match, **plan), lambda: f"sqlite:///{path}")
     try:
-        return await source.oldest(Predicate(await source.now(), excluded), seconds)
+        return await source.oldest(Predicate(await source.now(), excluded), StaleSearch(seconds, newest))
     finally:
         await source.close()
 
@@ -65,6 +74,44 @@ async def test_numbers_and_texts_in_one_column_are_compared_as_times(tmp_path: P
         f"INSERT INTO things VALUES (1, '2025-01-01 00:00:00'), (2, {SECONDS})",
     )
     assert (await search(path, Match("before", "at"))).oldest == pytest.approx(1_735_689_600)
+
+
+async def test_the_newest_stale_row_is_found_where_it_is_asked_for(tmp_path: Path) -> None:
+    path = lite(
+        tmp_path,
+        "CREATE TABLE things (id INTEGER PRIMARY KEY, at)",
+        f"INSERT INTO things VALUES (1, NULL), (2, '2025-01-01 00:00:00'), (3, {SECONDS}), (4, '9999-01-01')",
+    )
+    match = Match("before", "at")
+    found = await search(path, match, newest=True)
+    assert (found.oldest, found.newest) == (pytest.approx(1_735_689_600), pytest.approx(SECONDS))
+    assert (await search(path, match)).newest is None
+    found = await search(path, match, newest=True, excluded=frozenset({("3",)}))
+    assert found.newest == pytest.approx(1_735_689_600)
+
+
+async def test_a_file_is_known_by_its_path_and_its_tables_are_counted(tmp_path: Path) -> None:
+    path = lite(
+        tmp_path,
+        "CREATE TABLE things (id INTEGER PRIMARY KEY, at TEXT)",
+        "INSERT INTO things VALUES (1, NULL), (2, '2025-01-01 00:00:00')",
+    )
+    (tmp_path / "link").symlink_to(path)
+    for name in (path, tmp_path / "link"):
+        source = open_source(a_plan(Match("before", "at")), lambda name=name: f"sqlite:///{name}")  # type: ignore[misc]
+        assert await source.database() == Database(str(path.resolve()))
+        assert await source.table_rows() == 2
+        await source.close()
+
+
+async def test_a_table_that_cannot_be_counted_in_time_has_an_unknown_size(tmp_path: Path) -> None:
+    path = lite(tmp_path, "CREATE TABLE things (id INTEGER PRIMARY KEY, at TEXT)", MANY)
+    source = open_source(
+        a_plan(Match("before", "at"), source=Source(table="things", statement_timeout=0.0001)),
+        lambda: f"sqlite:///{path}",
+    )
+    assert await source.table_rows() is None
+    await source.close()
 
 
 async def test_a_row_is_stale_once_the_last_of_its_times_has_come(tmp_path: Path) -> None:
@@ -129,10 +176,10 @@ async def test_a_lock_ends_the_search_in_time_and_the_next_statement_has_its_own
     await source.count(Predicate(cutoff), 1)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        found = await source.oldest(Predicate(cutoff), 0.05)
+        found = await source.oldest(Predicate(cutoff), StaleSearch(0.05))
         other.execute("ROLLBACK")
     assert found == StaleRows(unknown="finding it takes longer than 50 ms")
-    assert (await source.oldest(Predicate(cutoff), LONG)).rows == 1
+    assert (await source.oldest(Predicate(cutoff), StaleSearch(LONG))).rows == 1
     await source.close()
 
 

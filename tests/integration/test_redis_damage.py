@@ -15,7 +15,7 @@ from kubesweep.queue.model import HISTORY, MESSAGE, SweepRequest
 from kubesweep.queue.redis.error_groups import GROUPS
 from kubesweep.queue.redis.queue import RedisQueue
 from kubesweep.queue.redis.scripts import keys
-from tests.integration.one_row import KINDS, PLAN, REFS, finish, start
+from tests.integration.one_row import KINDS, LIMITS, PLAN, REFS, finish, start
 from tests.kits.servers import Server, shared
 
 MINE, OTHER = REFS[0], REFS[1]
@@ -95,7 +95,11 @@ VALUES = st.one_of(st.integers(-(2**70), 2**70).map(str), st.floats().map(str), 
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(fields=st.dictionaries(st.sampled_from(["tick", "enqueued", "late", "paused", "cur", "origin", "ids"]), VALUES))
+@given(
+    fields=st.dictionaries(
+        st.sampled_from(["tick", "enqueued", "late", "paused", "pauses", "cur", "origin", "ids"]), VALUES
+    )
+)
 async def test_whatever_the_numbers_are_they_are_read_as_ones_that_have_a_meaning(
     kind: str, queue: RedisQueue, fields: dict[str, str]
 ) -> None:
@@ -109,6 +113,9 @@ async def test_whatever_the_numbers_are_they_are_read_as_ones_that_have_a_meanin
         return
     assert stats.last_tick is None or 0 <= stats.last_tick <= 253_402_300_799
     assert all(0 <= each <= 2**53 for each in (stats.ticks.enqueued, stats.ticks.late))
+    assert 0 <= stats.unpaused_seconds(0.0, 1e9) <= 1e9
+    await queue.pause(MINE, True)
+    assert (await queue.stats([MINE]))[0].paused_since is not None
 
 
 async def test_keys_that_name_no_schedule_are_left_alone(kind: str, queue: RedisQueue) -> None:
@@ -219,3 +226,17 @@ async def test_only_some_of_very_many_error_classes_are_shown(kind: str, queue: 
     found = await queue.error_groups(MINE, most=10_000)
     assert len(found) == GROUPS
     assert max(len(each.error) for each in found) == MESSAGE
+
+
+async def test_a_job_that_kubesweep_did_not_write_is_damage_for_the_worker_that_claims_it(
+    kind: str, queue: RedisQueue
+) -> None:
+    with shared(kind).client() as client:
+        for id_, fields in client.xrange(PLACES[1]):
+            damaged = {name: entry.rpartition("{")[0] + "{" for name, entry in fields.items()}
+            client.xdel(PLACES[1], id_)
+            client.xadd(PLACES[1], damaged, id=f"{int(id_.partition('-')[0]) + 10**9}-0")
+    with pytest.raises(Damaged, match="did not write"):
+        await queue.claim(MINE, "ann", 10, LIMITS)
+    await queue.forget(MINE)
+    await finish(queue, OTHER)

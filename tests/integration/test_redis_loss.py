@@ -14,6 +14,7 @@ from kubesweep.queue.model import (
     Finding,
     JobKind,
     OpenResult,
+    Pace,
     Retry,
     ScheduleRef,
     Settlement,
@@ -96,14 +97,33 @@ async def test_half_a_queue_is_lost_and_the_next_tick_recovers_it(
             client.xgroup_destroy(f"{REF.prefix}:work", "w")
         else:
             client.unlink(f"{REF.prefix}:{part}")
+    lost = tuple(claim.id for claim in claims)
+    assert await queue.extend(REF, claims, 30.0) == lost
     settled = await queue.settle(REF, "ann", [Settlement(claim, applied=1) for claim in claims], 0, LIMITS)
-    assert settled.lost == tuple(claim.id for claim in claims)
+    assert settled.lost == lost
     opened = await queue.open_sweep(REF, SweepRequest(tick=2.0, plan=PLAN))
     assert opened.answer is OpenResult.ENQUEUED
     (stats,) = await queue.stats([REF])
     assert (stats.ready, stats.running, stats.history) == (1, 0, ())
     (plan,) = (await queue.claim(REF, "ann", 5, LIMITS)).jobs
     assert plan.job.sweep == opened.sweep
+
+
+@pytest.mark.parametrize("part", ["meta", "work"])
+async def test_a_pace_that_outlives_half_a_queue_was_not_set_since(
+    redis_server: Server, queue: RedisQueue, part: str
+) -> None:
+    """A server that evicts keys may keep the one that only operators write."""
+    await planned(queue, 2)
+    await queue.set_pace(REF, Pace.of(5.0))
+    with redis_server.client() as client:
+        client.unlink(f"{REF.prefix}:{part}")
+    await queue.open_sweep(REF, SweepRequest(tick=2.0, plan=PLAN))
+    (stats,) = await queue.stats([REF])
+    assert (stats.pace, stats.paced, stats.baseline) == (Pace.of(5.0), False, None)
+    await queue.set_pace(REF, Pace.of(5.0))
+    (stats,) = await queue.stats([REF])
+    assert (stats.pace, stats.paced) == (Pace.of(5.0), True)
 
 
 async def test_claims_outlive_a_killed_server_that_keeps_a_log(kind: str) -> None:

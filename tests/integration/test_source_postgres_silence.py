@@ -40,6 +40,7 @@ async def test_a_frozen_backend_is_an_outage_that_wrote_nothing(database: str, a
         await blocked(database)
         found = await app.execute(
             "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'kubesweep/%' AND wait_event_type = 'Lock'"
+            " AND datname = current_database()"  # other tests use the same server
         )
         [(frozen,)] = await found.fetchall()
         os.kill(frozen, signal.SIGSTOP)

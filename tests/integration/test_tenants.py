@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,7 +34,7 @@ from tests.integration.tenants import (
     shared_queue,
     tenant_server,
 )
-from tests.kits.servers import Server, binaries, cluster, until
+from tests.kits.servers import Server, binaries, chart_settings, cluster, until
 
 
 @pytest.fixture(params=sorted(binaries()))
@@ -181,9 +179,7 @@ def answered(client: Any, scripts: int) -> bool:
 async def test_unread_responses_do_not_fill_the_memory_of_a_server_configured_like_the_charts(
     kind: str,
 ) -> None:
-    chart = Path(__file__).parents[2] / "charts" / "kubesweep" / "files" / "redis.conf"
-    (share,) = re.findall(r"^maxmemory-clients (\S+)$", chart.read_text(), re.MULTILINE)
-    made = Server(kind, **{"requirepass": "sesame", "maxmemory": "64mb", "maxmemory-clients": share})
+    made = Server(kind, requirepass="sesame", **(chart_settings() | {"maxmemory": "64mb"}))
     made.login = {"password": "sesame"}
     made.start()
     try:

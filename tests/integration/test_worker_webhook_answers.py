@@ -61,6 +61,18 @@ async def test_a_status_of_success_is_one_whatever_headers_and_body_are(answer: 
             "the receiver answered 308, a redirect to https://shop.example:8443, which a sweep does not follow: "
             "put the final URL into effect.webhook.url",
         ),
+        *(
+            (
+                b"HTTP/1.1 308 Moved\r\nLocation: " + to + b"\r\nContent-Length: 0\r\n\r\n",
+                "Http308",
+                f"308, a redirect{shown}, which",
+            )
+            for to, shown in (
+                (b"ftp://shop.example/hunter2", ""),
+                (b"https:///hunter2", ""),
+                (b"https://shop.example/hunter2", " to https://shop.example"),
+            )
+        ),
         (b"\x15\x03\x01\x00\x02\x02P\r\n\r\n", "NotHttp", "answered, but not with valid HTTP: "),
         (b"200 OK not http\r\n\r\n", "NotHttp", "answered, but not with valid HTTP: "),
     ],

@@ -10,23 +10,17 @@ from pathlib import Path
 
 import msgspec
 
-from kubesweep.api.plan import Match, RetryPolicy, RowLimits, Source, Write
+from kubesweep.api.plan import RetryPolicy, Source
 from kubesweep.errors import RowError
 from kubesweep.queue.model import Claim, Job, JobKind, Settlement
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.poison_job import give_up
 from kubesweep_worker.jobs.redelivery import RedeliveryPolicy, redelivery_policy, with_crash
 from kubesweep_worker.sources import open_source
+from tests.integration.approval_cases import APPROVAL_CASES, swept
 from tests.integration.effect_error_cases import EFFECT_CASES, Answer, Case
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 from tests.unit.worker.test_other_origin import moved, planned_elsewhere
-
-
-async def swept(bench: Workbench) -> Answer:
-    stats = await bench.sweep()
-    await bench.queue.close()
-    assert stats.sweep is not None
-    return stats.sweep.reason, stats.sweep.message
 
 
 async def still_stale(folder: Path) -> Answer:
@@ -59,16 +53,6 @@ async def refused(folder: Path) -> Answer:
 async def all_refused(folder: Path) -> Answer:
     bench = Workbench(folder, MemorySource(50))
     bench.source.refused = set(bench.source.stale_keys)
-    return await swept(bench)
-
-
-async def above_approval(folder: Path) -> Answer:
-    return await swept(Workbench(folder, MemorySource(10), a_plan(limits=RowLimits(approve_above_rows=5))))
-
-
-async def naive_zone(folder: Path) -> Answer:
-    bench = Workbench(folder, MemorySource(10), a_plan(match=(Match("before", "at"),), write=Write()))
-    bench.source.warnings = (("naive-time-zone", 'column "at" has no time zone'),)
     return await swept(bench)
 
 
@@ -195,8 +179,7 @@ CASES: dict[str, Case] = EFFECT_CASES | {
     "rows still match after the write": never_ends,
     "a trigger prevents the write of a row": refused,
     "no row is written although nothing fails": all_refused,
-    "more than approveAbove.rows are stale": above_approval,
-    "a first sweep deletes by times without a zone": naive_zone,
+    **APPROVAL_CASES,
     "a row is locked by the application": locked,
     "a row alone takes longer than statementTimeout": slow,
     "a match condition fails on a row": match_fails,

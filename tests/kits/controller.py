@@ -29,7 +29,7 @@ from kubesweep_controller.kube.client import MANAGER, Kind, KubeClient
 from kubesweep_controller.kube.kubeconfig import Kubeconfig
 from kubesweep_controller.reconcile.desired_pace import desired_pace
 from kubesweep_controller.status.build_status import build_status
-from kubesweep_controller.status.commands import Command
+from kubesweep_controller.status.commands import CommandResult
 from kubesweep_controller.status.conditions.result import find_condition
 from kubesweep_controller.status.formatting import time_text
 from kubesweep_controller.status.observation import Children, Observation
@@ -123,7 +123,7 @@ class ScheduleSimulation:
             children=self.children,
         )
 
-    async def reconcile(self, *results: Command) -> dict[str, Any]:
+    async def reconcile(self, *results: CommandResult) -> dict[str, Any]:
         """Build the status once and write it if it changed. Returns the current status."""
         observation = await self.observation()
         status = build_status(observation, results)

@@ -46,12 +46,7 @@ class ConversationsApp(ScheduleClient):
 
     def deploy(self, rows: int) -> None:
         """Start the servers and insert ``rows`` conversations: two tenths are expired, three tenths are idle."""
-        self.namespace.apply(config_map("receiver", {"receiver.py": (EXAMPLE / "receiver.py").read_text()}))
-        mount = {"workingDir": "/code", "volumeMounts": [{"name": "code", "mountPath": "/code"}]}
-        volumes = [{"name": "code", "configMap": {"name": "receiver"}}]
-        command = ["python3", "-c", RECEIVER]
-        self.namespace.apply(deployment("receiver", pod_spec(PYTHON, command, container=mount, volumes=volumes)))
-        self.namespace.apply(service("receiver", 8088))
+        apply_receiver(self.namespace)
         self._postgres = start_postgres(self.namespace)
         self.namespace.rolled_out("receiver")
         for name, port in (("postgres", 5432), ("receiver", 8088)):
@@ -157,6 +152,16 @@ def full_speed(root: psycopg.Connection[Any]) -> None:
 
 def config_map(name: str, files: dict[str, str]) -> Object:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": files}
+
+
+def apply_receiver(namespace: Namespace) -> None:
+    """The example's receiver, as a Deployment and a Service on port 8088."""
+    namespace.apply(config_map("receiver", {"receiver.py": (EXAMPLE / "receiver.py").read_text()}))
+    mount = {"workingDir": "/code", "volumeMounts": [{"name": "code", "mountPath": "/code"}]}
+    volumes = [{"name": "code", "configMap": {"name": "receiver"}}]
+    command = ["python3", "-c", RECEIVER]
+    namespace.apply(deployment("receiver", pod_spec(PYTHON, command, container=mount, volumes=volumes)))
+    namespace.apply(service("receiver", 8088))
 
 
 @contextmanager

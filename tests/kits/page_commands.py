@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tests.kits.releases import OPEN_NAMESPACES
 
 ROOT = Path(__file__).parents[2]
 CRD = ("apiextensions.k8s.io/v1 CustomResourceDefinition", "sweepschedules.kubesweep.dev")
+PROGRAMS = Path(sys.executable).parent  # has kubectl-sweep, which kubectl runs for `kubectl sweep`
 HOME, RELEASE = "kubesweep-system", "kubesweep"
 PATIENCE = scaled(300)  # seconds; every command of the pages has a shorter limit of its own
 
@@ -38,7 +40,8 @@ def exclusive_cluster(cluster: Cluster) -> Iterator[Cluster]:
                 "apiVersion": "apiextensions.k8s.io/v1",
                 "kind": "CustomResourceDefinition",
                 "metadata": {"name": CRD[1], "annotations": helm, "labels": labels},
-            }
+            },
+            manager="page-commands",  # tests that applied the whole CRD keep owning its other fields
         )
     yield cluster
     del OPEN_NAMESPACES[-len(namespaces) :]
@@ -72,7 +75,7 @@ def run(command: str, folder: Path) -> str:
     ran = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
         cwd=folder,
-        env={**os.environ, "COLUMNS": "200"},
+        env={**os.environ, "COLUMNS": "200", "PATH": f"{PROGRAMS}:{os.environ['PATH']}"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

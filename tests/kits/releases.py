@@ -15,9 +15,10 @@ from typing import Any
 
 import yaml
 
+from tests.cluster.testbed import QUEUES
 from tests.kits.deadlines import scaled
 from tests.kits.kube_client import Cluster, Namespace, Object
-from tests.kits.workloads import PRODUCT, product_image
+from tests.kits.workloads import PRODUCT, REDIS, product_image
 
 CHART = "charts/kubesweep"
 PATIENCE = f"{scaled(180):.0f}s"
@@ -38,8 +39,8 @@ class Release:
     def fullname(self) -> str:
         return f"{self.name}-kubesweep"
 
-    def install(self, values: Mapping[str, str], *words: str) -> str:
-        return self._helm("install", CHART, *_set_flags(values), "--wait", f"--timeout={PATIENCE}", *words)
+    def install(self, values: Mapping[str, str], *words: str, chart: str = CHART) -> str:
+        return self._helm("install", chart, *_set_flags(values), "--wait", f"--timeout={PATIENCE}", *words)
 
     def rendered(self, values: Mapping[str, str]) -> list[Object]:
         """The objects that an installation would create."""
@@ -85,8 +86,12 @@ class Release:
 
 
 def _set_flags(values: Mapping[str, str]) -> list[str]:
-    registry, _, folder = PRODUCT.partition("/")
     usual = {"keda.pollingInterval": "2"}
+    if QUEUES["redis"] != REDIS:  # which is the chart's default
+        registry, _, rest = REDIS.partition("/")
+        repository, _, tag = rest.partition(":")
+        usual |= {"redis.image.registry": registry, "redis.image.repository": repository, "redis.image.tag": tag}
+    registry, _, folder = PRODUCT.partition("/")
     for part in ("controller", "worker"):
         usual |= {f"{part}.image.registry": registry, f"{part}.image.repository": f"{folder}/{part}"}
     return [word for key, value in {**usual, **values}.items() for word in ("--set", f"{key}={value}")]

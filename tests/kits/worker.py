@@ -14,7 +14,17 @@ import msgspec
 
 from kubesweep.api.plan import Assignment, Effect, Match, Plan, RetryPolicy, RowLimits, Source, Write
 from kubesweep.errors import RowError, ScopeOutage, Skip
-from kubesweep.queue.model import DeadLetter, Key, Sample, ScheduleRef, StaleRows, Stats, SweepRequest, SweepState
+from kubesweep.queue.model import (
+    Database,
+    DeadLetter,
+    Key,
+    Sample,
+    ScheduleRef,
+    StaleRows,
+    Stats,
+    SweepRequest,
+    SweepState,
+)
 from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep_worker.effects.base import Delivery
 from kubesweep_worker.runtime.worker import Worker
@@ -32,8 +42,10 @@ from kubesweep_worker.sources.base import (
     Table,
     Written,
 )
+from kubesweep_worker.sources.stale_search import StaleSearch
 from tests.kits.deadlines import scaled
 from tests.kits.overheard import Overheard
+from tests.kits.scripted_effect import ScriptedEffect as ScriptedEffect
 
 TIMEOUT = Source(table="").statement_timeout  # what a cost of 1 takes, in seconds
 
@@ -85,6 +97,8 @@ class MemorySource:
         self.down: Callable[[str], None] = lambda call: None
         self.unchanged: set[Key] = set()  # rows that match after their write
         self.where = "rows(id) #here"
+        self.identity = Database("7291/shop/16384", 1)
+        self.size: int | None = rows  # of the whole table, as the database knows it
         self.note: object = None  # a value of each row
         self.reads: list[int] = []  # the number of rows of each read
         self.windows: list[int] = []  # the limit of rows of each cut
@@ -133,6 +147,14 @@ class MemorySource:
     async def origin(self) -> str:
         return self.where
 
+    async def database(self) -> Database:
+        self.down("database")
+        return self.identity
+
+    async def table_rows(self) -> int | None:
+        self.down("table_rows")
+        return self.size
+
     async def measured(self) -> Measured:
         return Measured("7291/shop", 16384)
 
@@ -148,9 +170,10 @@ class MemorySource:
         return await self.now(), max(self.stale_keys, default=None)
 
     async def count(self, predicate: Predicate, most: int) -> int:
+        self.down("count")
         return min(most, len(self._in(Range(), predicate.excluded)))
 
-    async def oldest(self, predicate: Predicate, seconds: float) -> StaleRows:
+    async def oldest(self, predicate: Predicate, search: StaleSearch) -> StaleRows:
         self.down("oldest")
         return self.oldest_row()
 
@@ -207,37 +230,6 @@ class MemorySource:
         self.stale_keys -= set(taken)
         locked = tuple(k for k in found if k in self.locked)
         return Written(len(taken), locked=locked, refused=tuple(refused), why="a trigger keeps it")
-
-
-class ScriptedEffect:
-    """Calls ``script`` for each delivery, which may raise, and records the delivery."""
-
-    leaked = 0
-
-    def __init__(self, script: Callable[[Delivery], Any] = lambda delivery: None) -> None:
-        self.script = script
-        self.calls: list[Delivery] = []
-
-    def check(self) -> None:
-        return None
-
-    async def probe(self) -> None:
-        self.check()
-
-    async def ask(self) -> None:
-        return None
-
-    async def start(self) -> None:
-        return None
-
-    async def close(self) -> None:
-        return None
-
-    async def deliver(self, delivery: Delivery) -> None:
-        self.calls.append(delivery)
-        answer = self.script(delivery)
-        if asyncio.iscoroutine(answer):
-            await answer
 
 
 @dataclass

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from tests.cluster.testbed import queue_image
 from tests.kits.kube_client import Namespace, Object
 
 PYTHON = "docker.io/library/python:3.11-slim"
-REDIS = "docker.io/library/redis:7.2.16"
+REDIS = queue_image()
 POSTGRES = "docker.io/library/postgres:15"
 PRODUCT = os.environ.get("E2E_IMAGES") or "ghcr.io/kubesweep"
 SECURE = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
@@ -74,14 +76,23 @@ class Server:
     password: str = ""
 
 
-def start_redis(namespace: Namespace, name: str = "redis") -> Server:
-    """Start a Redis without authentication and wait until it is ready."""
+Adapt = Callable[[Object], Object]  # changes the spec of a server's pod
+
+
+def _as_it_is(spec: Object) -> Object:
+    return spec
+
+
+def start_redis(namespace: Namespace, name: str = "redis", *, password: str = "", adapt: Adapt = _as_it_is) -> Server:
+    """Start a Redis, by default without authentication, and wait until it is ready."""
     container = {"readinessProbe": _open(6379), "volumeMounts": [{"name": "data", "mountPath": "/data"}]}
     command = ["redis-server", "--dir", "/data", "--protected-mode", "no", "--maxmemory-policy", "noeviction"]
-    return _start(namespace, name, 6379, pod_spec(REDIS, command, user=999, container=container, **DATA))
+    command += ["--requirepass", password] if password else []
+    spec = adapt(pod_spec(REDIS, command, user=999, container=container, **DATA))
+    return _start(namespace, name, 6379, spec, password)
 
 
-def start_postgres(namespace: Namespace, name: str = "postgres") -> Server:
+def start_postgres(namespace: Namespace, name: str = "postgres", *, adapt: Adapt = _as_it_is) -> Server:
     """Start a Postgres with the superuser ``postgres`` and a database of that name, and wait until it is ready."""
     password = secrets.token_hex(8)
     container = {
@@ -94,7 +105,7 @@ def start_postgres(namespace: Namespace, name: str = "postgres") -> Server:
         },
         "volumeMounts": [{"name": "data", "mountPath": "/data"}],
     }
-    spec = pod_spec(POSTGRES, ["sh", "-ec", POSTGRES_START], user=999, container=container, **DATA)
+    spec = adapt(pod_spec(POSTGRES, ["sh", "-ec", POSTGRES_START], user=999, container=container, **DATA))
     return _start(namespace, name, 5432, spec, password)
 
 

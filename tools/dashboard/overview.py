@@ -5,7 +5,7 @@ from __future__ import annotations
 from tools.dashboard.panels import Panel, Query, Row, each, rate, releases, schedules
 
 _READY = each("kubesweep_schedule_condition", type='="Ready"')
-_SUSPENDED = each("kubesweep_schedule_condition", type='="Suspended"')
+_PAUSED = each("kubesweep_paused")
 _DEGRADED = each("kubesweep_schedule_condition", type='="Degraded"')
 _APPROVAL = each("kubesweep_last_sweep_state", state='="AwaitingApproval"')
 _EMPTY = each("kubesweep_backlog_empty_timestamp_seconds")
@@ -28,8 +28,8 @@ WRONG = Row(
     (
         _number(
             "Schedules with a problem",
-            "Schedules that are Degraded or not Ready, without suspended ones. Next: kubectl get sweeps -A",
-            f"count(({_READY} == 0 unless {_SUSPENDED} == 1) or {_DEGRADED} == 1)",
+            "Schedules that are Degraded or not Ready. Paused ones count if they are Degraded. Next: kubectl get sweeps -A",
+            f"count(({_READY} == 0 unless {_PAUSED} == 1) or {_DEGRADED} == 1)",
             "schedules",
         ),
         _number(

@@ -22,7 +22,8 @@ class WorkerSettings:
 
     ``lease``: how long the queue keeps a job for a worker without a heartbeat. ``deadline``: how long a job may run without
     progress before the process ends. ``patience``: how long a draining worker waits for a queue that is unavailable. ``closing``:
-    how long it may take to close effect, source and queue together.
+    how long it may take to close effect, source and queue together. ``restoring``: how long a sweep waits until the controller has
+    restored what a queue lost.
     """
 
     concurrency: int = 2  # jobs at once
@@ -35,6 +36,7 @@ class WorkerSettings:
     idle_wait: float = 30.0  # longest single wait for a job
     patience: float = grace_period.SETTLE
     closing: float = grace_period.CLOSE
+    restoring: float = 120.0
     grace: float = 1.0  # how long stop(now=True) may take, and how long a drain waits for a statement that writes
     monotonic: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random

@@ -18,7 +18,7 @@
 {{/* Adds missing values to a release of an older chart (`helm upgrade --reuse-values`), block by block. A key that was set to null on purpose stays
 null. Each template begins with it. */}}
 {{- define "kubesweep.defaults" -}}
-{{- $blocks := list "image" "persistence" "podDisruptionBudget" "service" "serviceMonitor" "podMonitor" "prometheusRule" "grafanaDashboard" "existingSecret" "egress" "strategy" "livenessProbe" "readinessProbe" "podTemplate" "defaults" -}}
+{{- $blocks := list "image" "persistence" "podDisruptionBudget" "service" "serviceMonitor" "podMonitor" "prometheusRule" "grafanaDashboard" "existingSecret" "egress" "viewer" "operator" "strategy" "livenessProbe" "readinessProbe" "podTemplate" "defaults" -}}
 {{- range $name, $default := .Files.Get "files/values.yaml" | fromYaml -}}
 {{- $given := index $.Values $name -}}
 {{- if kindIs "invalid" $given -}}

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.text import Text
-
 from kubesweep.errors import SpecError
+from kubesweep.letter_document import letter_document
 from kubesweep.logging import safe_url
 from kubesweep.queue.model import ErrorGroup, Key, RowState, ScheduleRef, parse_key
 from kubesweep.queue.service import QueueService
 from kubesweep_cli.shell.exit_codes import Exit, NotFound
+from kubesweep_cli.shell.known_files import run_again
+from kubesweep_cli.shell.output import TABLE, answer, print_document, structured
 from kubesweep_cli.shell.schedule_names import find, label, typed_name
 from kubesweep_cli.shell.state_paths import namespace_option, program, queue_option
 from kubesweep_cli.shell.terminal import Terminal
 from kubesweep_cli.views import formatting
+from kubesweep_cli.views.dead_letter_document import group_document
 from kubesweep_cli.views.dead_letter_table import group_table, show_letter
 
-__all__ = ["Choice", "confirmed", "count_purge", "dead_list", "dead_purge", "dead_retry", "dead_show"]
+__all__ = ["Choice", "count_purge", "dead_list", "dead_purge", "dead_retry", "dead_show", "purge_question"]
 
+MOST_GROUPS = 1000  # error classes of one schedule
 MOST_COUNTED = 10_000  # dead letters that are read to count those of given keys
+TRY_WORDS = "try them now: run its file with --once, unless a `run` or `worker` is already running"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Choice:
     keys: tuple[str, ...] = ()
     all: bool = False
     retrying: bool = False  # rows in retry instead of dead letters
+    output: str = TABLE
 
     @property
     def state(self) -> RowState:
@@ -57,7 +62,7 @@ class Choice:
         return "".join([*parts, *(f" --key {shlex.quote(key)}" for key in self.keys)])
 
     def command(self, verb: str, ref: ScheduleRef, filters: str = "") -> str:
-        return f"{program()} dead {verb} {typed_name(ref)}{filters}{queue_option(self.option)}"
+        return f"{program()} dead {verb} {typed_name(ref, full=self.namespace is not None)}{filters}{queue_option(self.option)}"
 
     @property
     def list_command(self) -> str:
@@ -81,21 +86,27 @@ async def _chosen_explicitly(queue: QueueService, choice: Choice, verb: str) -> 
     return await _chosen(queue, choice)
 
 
-async def dead_list(queue: QueueService, terminal: Terminal, choice: Choice) -> Exit:
-    """One line for each schedule and error. The exit code is 0 whether there are any or not."""
+async def dead_list(queue: QueueService, terminal: Terminal, choice: Choice, most: int = 20) -> Exit:
+    """One line for each schedule and error, at most ``most`` of each schedule. The exit code is 0 whether there are any or not."""
     found: list[tuple[ScheduleRef, tuple[ErrorGroup, ...]]] = []
     refs = await _chosen(queue, choice)
     for ref in refs:
-        groups = await queue.error_groups(ref, state=choice.state)
+        groups = await queue.error_groups(ref, MOST_GROUPS if choice.error else most, state=choice.state)
         if choice.error:
             groups = tuple(group for group in groups if group.error == choice.error)
         if groups:
             found.append((ref, groups))
+    if structured(choice.output):
+        documents = [group_document(ref, groups, retrying=choice.retrying) for ref, groups in found]
+        print_document(terminal, choice.output, documents)
+        return Exit.CLEAN
     if not found:
         about = f" of {choice.name}" if choice.name else ""
         terminal.line(f"No {choice.rows}{about} in {safe_url(choice.queue)}.")
         return Exit.CLEAN
-    terminal.show(group_table(found))
+    terminal.show(group_table(found, terminal.out.width))
+    if any(len(groups) == most for _, groups in found):
+        terminal.say(f"Only the {most} largest groups of each schedule are shown; --limit N shows more.")
     for ref in refs:
         await _report_other_tables(queue, terminal, ref)
     first = found[0][0]
@@ -113,7 +124,7 @@ async def dead_list(queue: QueueService, terminal: Terminal, choice: Choice) -> 
 async def _report_other_tables(queue: QueueService, terminal: Terminal, ref: ScheduleRef) -> int:
     """Report the dead letters of other tables than the one that is swept now. Returns their number."""
     (stats,) = await queue.stats([ref])
-    groups = await queue.error_groups(ref, most=1000)
+    groups = await queue.error_groups(ref, most=MOST_GROUPS)
     others: Counter[str] = Counter()
     for group in groups:
         if stats.origin and group.origin not in ("", stats.origin):
@@ -127,18 +138,38 @@ async def _report_other_tables(queue: QueueService, terminal: Terminal, ref: Sch
     return sum(others.values())
 
 
+async def _report_block(queue: QueueService, terminal: Terminal, choice: Choice, ref: ScheduleRef) -> None:
+    (stats,) = await queue.stats([ref])
+    if stats.retries_blocked:
+        name = typed_name(ref, full=choice.namespace is not None)
+        terminal.say(
+            f"{label(ref)}: no worker tries them before the sweep that awaits approval is approved:  "
+            f"{program()} approve {name}{queue_option(choice.option)}"
+        )
+
+
 async def dead_show(queue: QueueService, terminal: Terminal, choice: Choice, most: int = 100) -> Exit:
     """Each dead letter with the history of its attempts, newest first."""
-    shown = 0
-    for ref in await _chosen(queue, choice):
-        letters = await queue.dead_letters(ref, error=choice.error, keys=choice.parsed, most=most, state=choice.state)
-        for letter in letters:
-            show_letter(terminal, label(ref), letter)
-        shown += len(letters)
-        if len(letters) == most:
-            terminal.say(f"Only the newest {most} are shown; --most N shows more.")
-    if not shown:
+    found = [
+        (ref, letter)
+        for ref in await _chosen(queue, choice)
+        for letter in await queue.dead_letters(
+            ref, error=choice.error, keys=choice.parsed, most=most, state=choice.state
+        )
+    ]
+    if structured(choice.output):
+        documents = [
+            {"namespace": ref.namespace, "name": ref.name, **letter_document(letter, retrying=choice.retrying)}
+            for ref, letter in found
+        ]
+        print_document(terminal, choice.output, documents)
+        return Exit.CLEAN if found else Exit.FAILURE
+    if not found:
         raise _not_found(choice)
+    for ref, letter in found:
+        show_letter(terminal, label(ref), letter)
+    if max(Counter(ref for ref, _ in found).values()) == most:
+        terminal.say(f"Only the newest {most} of each schedule are shown; --limit N shows more.")
     return Exit.CLEAN
 
 
@@ -152,30 +183,55 @@ def _not_found(choice: Choice) -> NotFound:
 
 async def dead_retry(queue: QueueService, terminal: Terminal, choice: Choice) -> Exit:
     """Make dead letters and rows in retry due now. Any worker of the queue takes them."""
-    total = 0
-    for ref in await _chosen_explicitly(queue, choice, "retry"):
+    refs, retried = await _chosen_explicitly(queue, choice, "retry"), []
+    aside: list[ScheduleRef] = []  # all of whose dead letters are of another table
+    for ref in refs:
         number = await queue.replay(ref, error=choice.error, keys=choice.parsed)
         if number:
-            terminal.line(
-                f"{label(ref)}: {formatting.rows(number)} will be tried again, with fresh attempts and the same keys."
-            )
-        total += number
-        others = await _report_other_tables(queue, terminal, ref)
+            retried.append((ref, number))
+        others = 0 if structured(choice.output) else await _report_other_tables(queue, terminal, ref)
         if not number and others:
-            raise NotFound(
-                f"{label(ref)}: none of the dead letters belongs to the table that is swept now, so none can be tried again.\n"
-                f"Set source (table, key) or --url back, or purge them:  {choice.command('purge', ref)}"
-            )
-    if not total:
-        raise _not_found(choice)
-    run = f"{program()} run --once -f FILE{queue_option(choice.option)}"
-    terminal.next_steps(
-        [
-            (run, "try them now, unless a `run` or `worker` is already running"),
-            (choice.list_command, "list what is still dead afterwards"),
-        ]
-    )
+            aside.append(ref)
+    if aside and not retried:
+        raise NotFound(
+            f"{label(aside[0])}: none of the dead letters belongs to the table that is swept now, so none can be tried again.\n"
+            f"Set source (table, key) or --url back, or purge them:  {choice.command('purge', aside[0])}"
+        )
+    sentence = "{} will be tried again, with fresh attempts and the same keys"
+    if not _report(terminal, choice, refs, retried, "RetryDeadLetters", "DeadLettersRetried", sentence):
+        return Exit.FAILURE
+    if not structured(choice.output):
+        run, _ = run_again(choice.queue, [ref for ref, _ in retried], choice.option)
+        for ref, _ in retried:
+            await _report_block(queue, terminal, choice, ref)
+        words = "try them now, unless a `run` or `worker` is already running" if run else TRY_WORDS
+        terminal.next_steps([(run, words), (choice.list_command, "list what is still dead afterwards")])
     return Exit.CLEAN
+
+
+def _report(
+    terminal: Terminal,
+    choice: Choice,
+    refs: Sequence[ScheduleRef],
+    done: Sequence[tuple[ScheduleRef, int]],
+    command: str,
+    reason: str,
+    sentence: str,
+) -> bool:
+    """Print what was done to how many rows. False where nothing was, which a table reports as NotFound."""
+    numbers = dict(done)
+    if structured(choice.output):
+        print_document(terminal, choice.output, [
+            answer(ref.namespace, ref.name, command, reason, sentence.format(formatting.rows(rows)), rows=rows)
+            for ref in refs
+            for rows in (numbers.get(ref, 0),)
+        ])  # fmt: skip
+        return bool(numbers)
+    if not numbers:
+        raise _not_found(choice)
+    for ref, number in done:
+        terminal.line(f"{label(ref)}: {sentence.format(formatting.rows(number))}.")
+    return True
 
 
 async def count_purge(queue: QueueService, choice: Choice) -> int:
@@ -186,37 +242,27 @@ async def count_purge(queue: QueueService, choice: Choice) -> int:
     return total
 
 
-def confirmed(terminal: Terminal, total: int, *, yes: bool) -> bool:
-    """Ask, unless ``yes``. Raises SpecError without a terminal to ask on."""
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        raise SpecError(
-            "NotConfirmed",
-            f"This would purge {formatting.rows(total)}, and there is no terminal to ask on.\nConfirm with --yes.",
-        )
-    text = f"Purge {formatting.rows(total)} from the queue? The next sweep finds them again and repeats their effect. [y/N] "
-    terminal.err.print(Text(text), end="")
-    if input().strip().lower() in ("y", "yes"):
-        return True
-    terminal.say("Nothing was purged.")
-    return False
+def purge_question(choice: Choice, total: int) -> str:
+    every = "every schedule" + (f" of the namespace {choice.namespace}" if choice.namespace else "")
+    about = f" of {choice.name or every}"
+    return f"Purge {formatting.rows(total)}{about} from the queue, so that the next sweep finds them again and repeats their effect?"
 
 
 async def dead_purge(queue: QueueService, terminal: Terminal, choice: Choice) -> Exit:
     """Remove dead letters and rows in retry from the queue: the next sweep finds the rows again."""
-    for ref in await _chosen_explicitly(queue, choice, "purge"):
+    refs, purged = await _chosen_explicitly(queue, choice, "purge"), []
+    for ref in refs:
         number = await queue.purge(ref, error=choice.error, keys=choice.parsed)
         if number:
-            terminal.line(
-                f"{label(ref)}: {formatting.rows(number)} purged from the queue; the next sweep finds them again."
-            )
-    return Exit.CLEAN
+            purged.append((ref, number))
+    sentence = "{} purged from the queue; the next sweep finds them again"
+    found = _report(terminal, choice, refs, purged, "PurgeDeadLetters", "DeadLettersPurged", sentence)
+    return Exit.CLEAN if found else Exit.FAILURE
 
 
 async def _count(queue: QueueService, ref: ScheduleRef, choice: Choice) -> int:
     if choice.parsed is not None:
         letters = await queue.dead_letters(ref, error=choice.error, keys=choice.parsed, most=MOST_COUNTED, state=None)
         return len(letters)
-    groups = await queue.error_groups(ref, most=1000, state=None)
+    groups = await queue.error_groups(ref, most=MOST_GROUPS, state=None)
     return sum(group.count for group in groups if choice.error in (None, group.error))

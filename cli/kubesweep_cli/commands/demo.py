@@ -32,7 +32,7 @@ async def run_demo(terminal: Terminal, rows: int, keep: Path | None) -> Exit:
     took = formatting.duration(time.monotonic() - started)
     terminal.show(_introduction(workspace, rows, took))
     loaded = load([workspace.sweeps])
-    async with open_queue(workspace.queue) as queue:
+    async with open_queue(workspace.queue, create=True) as queue:
         result = await run_loaded(terminal, loaded, queue, workspace.queue, RunSettings(once=True))
         if result.interrupted:
             terminal.show(result_table(_sweeps(result), width=terminal.out.width, took=result.took))
@@ -74,6 +74,6 @@ def _report(
     if dead:
         terminal.out.print()
         terminal.out.print(Text("Dead letters", style="bold"))
-        terminal.show(group_table(dead))
+        terminal.show(group_table(dead, terminal.out.width))
     terminal.next_steps(next_commands(workspace, program()))
     return Exit.CLEAN if all(line.equal for line in lines) else Exit.FAILURE

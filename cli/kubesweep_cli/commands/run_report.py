@@ -35,7 +35,7 @@ def _explain(terminal: Terminal, one: ScheduleProgress) -> None:
     if sweep is None:
         return
     for earlier, became in one.settled_earlier:
-        tick = formatting.clock_time(earlier.tick, sweep.tick)
+        tick = formatting.local_time(earlier.tick)
         outcomes = ", ".join(f"{formatting.count(number)} {name}" for name, number in became.items())
         terminal.line(f"  {one.name}: rows in retry from the sweep of {tick}: {outcomes}")
     if sweep.message and sweep.state is not SweepState.COMPLETED:
@@ -60,7 +60,7 @@ def next_steps(result: RunResult, option: str | None, run: str) -> list[tuple[st
     ]
     for one, sweep in awaiting:
         approve = f"{program()} approve {typed_name(one.ref)}{queue_option(option)}"
-        steps.append((approve, f"let the sweep continue ({sweep.reason or 'more rows than approveAbove.rows'})"))
+        steps.append((approve, f"look at the sweep, and let it continue ({sweep.reason})"))
     if any(one.stats.dead for one in result.schedules):
         steps.append((f"{program()} dead list{queue_option(option)}", "list the dead letters, grouped by error"))
     if result.waiting:

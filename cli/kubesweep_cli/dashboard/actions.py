@@ -7,11 +7,13 @@ from collections.abc import Callable
 
 from kubesweep import scheduling
 from kubesweep.errors import SpecError
+from kubesweep.proposal import proposal_of
 from kubesweep.quantities import rows
 from kubesweep.queue.model import PAUSE, OpenResult, RowState, ScheduleRef, Stats, SweepState, describe_rate
 from kubesweep.queue.service import QueueService
 from kubesweep.timestamps import time_text
 from kubesweep_cli.dashboard.provider import QueueProvider
+from kubesweep_cli.shell.suspending import set_suspended, suspended
 from kubesweep_cli.shell.throttling import RESET, refuse_served, set_throttle
 from kubesweep_console.documents import Schedule
 from kubesweep_console.provider import Action, ActionKind, ActionRefused, Preview
@@ -48,6 +50,7 @@ class QueueActions:
 
     def _before_trigger(self, ref: ScheduleRef, stats: Stats, action: Action) -> Preview:
         loaded = self._provider.loaded.get(ref)
+        _refuse_while_suspended(stats)
         if stats.sweep is None and loaded is None:
             raise ActionRefused(
                 f"{ref.name} was never swept, so the queue does not have its plan. Name its file with -f."
@@ -64,17 +67,19 @@ class QueueActions:
     def _why_it_waits(self, ref: ScheduleRef, stats: Stats) -> str:
         if self._provider.suspended(ref):
             return " But its file suspends it, so a `run` leaves the sweep alone; only a `worker` works on it."
-        return " But it is paused: no row is started until it is resumed." if stats.paused else ""
+        word = "suspended" if suspended(stats) else "paused"
+        return f" But it is {word}: no row is started until it is resumed." if stats.paused else ""
 
     def _before_approve(self, ref: ScheduleRef, stats: Stats, action: Action) -> Preview:
         sweep = stats.sweep
         if sweep is None or sweep.state is not SweepState.AWAITING_APPROVAL or sweep.id != action.sweep:
             raise ActionRefused("No sweep awaits approval any more.")
-        loaded = self._provider.loaded.get(ref)
-        limit = loaded.plan.limits.approve_above_rows if loaded is not None else None
-        more = f"more than {rows(limit)}" if limit is not None else "all rows that are stale"
+        found = (proposal_of(sweep) or {}).get("rows")
+        many = "all rows that are stale" if found is None else rows(found)
         waits = self._why_it_waits(ref, stats)
-        return Preview(f"The sweep of {time_text(sweep.tick)} continues, and sweeps {more}. {sweep.message}.{waits}")
+        return Preview(
+            f"The sweep of {time_text(sweep.tick)} continues with the same cutoff, and sweeps {many}.{waits}"
+        )
 
     def _refuse_suspended(self, ref: ScheduleRef) -> None:
         if self._provider.suspended(ref):
@@ -118,7 +123,7 @@ class QueueActions:
                 return await self._throttle(ref, PAUSE)
             case ActionKind.RESUME:
                 self._refuse_suspended(ref)
-                return await self._throttle(ref, RESET)
+                return await self._resume(ref)
             case ActionKind.RETRY:
                 number = await self._queue.replay(ref, error=error)
                 return f"{rows(number)} will be tried again by the next worker that is free."
@@ -128,6 +133,7 @@ class QueueActions:
 
     async def _trigger(self, ref: ScheduleRef, nonce: str) -> str:
         (stats,) = await self._queue.stats([ref])
+        _refuse_while_suspended(stats)
         loaded = self._provider.loaded.get(ref)
         if loaded is not None:
             request = scheduling.trigger_request(loaded.plan, nonce, self._now())
@@ -142,10 +148,23 @@ class QueueActions:
             raise ActionRefused(f"Its sweep {opened.sweep} is not finished yet.")
         return f"Sweep {opened.sweep} is enqueued. A running `kubesweep run` or `worker` works on it."
 
+    async def _resume(self, ref: ScheduleRef) -> str:
+        """End what keeps its rows from starting: a suspension in the queue, else a throttle."""
+        (stats,) = await self._queue.stats([ref])
+        if not suspended(stats):
+            return await self._throttle(ref, RESET)
+        await set_suspended(self._queue, ref, False)
+        return "It is resumed: the next tick starts a sweep, and a running sweep continues."
+
     async def _throttle(self, ref: ScheduleRef, rate: str) -> str:
         _refuse_served(ref, rate)
         pace = await set_throttle(self._queue, ref, rate)
         return f"The rate is {describe_rate(pace.rate)}."
+
+
+def _refuse_while_suspended(stats: Stats) -> None:
+    if suspended(stats):
+        raise ActionRefused("It is suspended: resume it first.")
 
 
 def _refuse_served(ref: ScheduleRef, rate: str) -> None:

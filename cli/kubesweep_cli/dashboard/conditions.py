@@ -8,6 +8,7 @@ from kubesweep.api.loading.files import Loaded
 from kubesweep.quantities import are_dead_letters
 from kubesweep.queue.model import Stats, Sweep, SweepState, last_decided
 from kubesweep.timestamps import time_text
+from kubesweep_cli.shell.suspending import suspended
 from kubesweep_cli.views.schedule_view import problems
 
 __all__ = ["conditions"]
@@ -57,6 +58,8 @@ def _source_ready(stats: Stats) -> dict[str, Any] | None:
 def _suspended(stats: Stats, loaded: Loaded | None) -> dict[str, Any]:
     if loaded is not None and loaded.suspend:
         return _condition("Suspended", True, "Suspended", f"no tick fires: spec.suspend is true in {loaded.origin}")
+    if suspended(stats):
+        return _condition("Suspended", True, "Suspended", "no tick fires and no row is started until it is resumed")
     if stats.paused:
         return _condition("Suspended", True, "Suspended", "no row is started until it is resumed")
     return _condition("Suspended", False, "Active", "the schedule is active")
@@ -64,11 +67,15 @@ def _suspended(stats: Stats, loaded: Loaded | None) -> dict[str, Any]:
 
 def _degraded(stats: Stats) -> dict[str, Any]:
     """The most pressing problem decides the reason, the message has them all."""
-    found = [each for each in (_awaits(stats.sweep), _failed(stats), _dead(stats)) if each is not None]
+    found = [each for each in (_damaged(stats), _awaits(stats.sweep), _failed(stats), _dead(stats)) if each is not None]
     if not found:
         return _condition("Degraded", False, "AsExpected", "no row, tick or sweep needs attention")
     since = stats.sweep.finished if stats.sweep is not None else None
     return _condition("Degraded", True, found[0].reason, " ".join(each.message for each in found), since)
+
+
+def _damaged(stats: Stats) -> _Attention | None:
+    return _Attention("QueueDamaged", stats.damage) if stats.damage else None
 
 
 def _awaits(sweep: Sweep | None) -> _Attention | None:

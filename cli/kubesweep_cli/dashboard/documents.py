@@ -12,7 +12,7 @@ from kubesweep_cli.views.status_document import status_document
 __all__ = ["document"]
 
 _IDENTITY = ("namespace", "name", "uid")
-_INTERNAL = (*_IDENTITY, "known", "paused", "throttle", "findings")
+_INTERNAL = (*_IDENTITY, "known", "damage", "paused", "suspended", "throttle", "findings")
 
 
 def document(ref: ScheduleRef, stats: Stats, loaded: Loaded | None, database: str, now: float) -> dict[str, Any]:

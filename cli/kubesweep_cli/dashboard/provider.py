@@ -11,10 +11,11 @@ from kubesweep.api.loading.files import Loaded
 from kubesweep.errors import KubesweepError
 from kubesweep.logging import safe_url
 from kubesweep.queue.model import LOCAL, ScheduleRef
-from kubesweep.queue.service import QueueService
+from kubesweep.queue.service import QueueService, stats_of_each
 from kubesweep_cli.dashboard.documents import document
 from kubesweep_cli.shell.schedule_names import typed_name
 from kubesweep_cli.shell.state_paths import program, queue_option
+from kubesweep_cli.shell.suspending import suspended
 from kubesweep_console.provider import Action, ActionKind, DeadLetters, Document, Snapshot
 
 __all__ = ["QueueProvider"]
@@ -51,11 +52,13 @@ class QueueProvider:
         self._databases = {ref: _address(one) for ref, one in self.loaded.items()}
         self._refs: dict[str, ScheduleRef] = {ref.uid: ref for ref in self.loaded}
         self._program = called or program()
+        self._suspended: frozenset[ScheduleRef] = frozenset()  # at the last snapshot
 
     async def snapshot(self) -> Snapshot:
         refs = sorted({*await self._queue.schedules(), *self.loaded})
         now = self._now()
-        stats = await self._queue.stats(refs) if refs else ()
+        stats = await stats_of_each(self._queue, refs)
+        self._suspended = frozenset(ref for ref, one in zip(refs, stats, strict=True) if suspended(one))
         self._refs |= {ref.uid: ref for ref in refs}  # a page may still be about one that has gone
         documents = tuple(
             document(ref, one, self.loaded.get(ref), self._databases.get(ref, ""), now)
@@ -85,11 +88,15 @@ class QueueProvider:
             ActionKind.TRIGGER: f"trigger {name}",
             ActionKind.APPROVE: f"approve {name}",
             ActionKind.PAUSE: f"throttle {name} pause",
-            ActionKind.RESUME: "" if self.suspended(ref) else f"throttle {name} reset",
+            ActionKind.RESUME: "" if self.suspended(ref) else self._resume(ref),
             ActionKind.RETRY: f"dead retry {name}{error}",
             ActionKind.PURGE: f"dead purge {name}{error}",
         }[kind]
         return f"{self._program} {words}{queue}" if words else ""
+
+    def _resume(self, ref: ScheduleRef) -> str:
+        name = typed_name(ref)
+        return f"resume {name}" if ref in self._suspended else f"throttle {name} reset"
 
     def suspended(self, ref: ScheduleRef) -> bool:
         """Whether its file suspends it, which only an edit changes."""

@@ -52,7 +52,8 @@ class Clock:
         if not self._first and (self.next is None or now < self.next):
             return None
         if last_tick is not None:
-            self._since = max(last_tick, since) if self._first else max(self._since, last_tick)
+            self._since = last_tick if self._first else max(self._since, last_tick)
+        self._since = max(self._since, since)
         self._first = False
         tick = scheduling.due(self._ticks, now=now, since=self._since)
         self.next = self._ticks.next(now)

@@ -10,7 +10,9 @@ from kubesweep.api.loading.files import Loaded
 from kubesweep.api.plan import Plan
 from kubesweep.queue.model import Finding, OpenResult, ScheduleRef, Stats, Sweep, SweepRequest, SweepState, last_decided
 from kubesweep.queue.service import Opened
+from kubesweep.ticks import Cron
 from kubesweep_cli.runner.clock import Clock, activation_finding
+from kubesweep_cli.shell import suspending
 from kubesweep_cli.shell.schedule_names import label
 from kubesweep_cli.views.schedule_view import Meter, ScheduleView, schedule_view
 
@@ -55,7 +57,8 @@ class ScheduleProgress:
 
     @property
     def suspended(self) -> bool:
-        return self.loaded.suspend
+        """By its file, or by ``kubesweep suspend``."""
+        return self.loaded.suspend or suspending.suspended(self.stats)
 
     @property
     def sweep(self) -> Sweep | None:
@@ -81,7 +84,7 @@ class ScheduleProgress:
         self.stats = stats
         if self.activation is None:
             self.activation = activation_finding(
-                stats.findings, self.loaded.ticks, self.plan, self.started, suspended=self.suspended
+                stats.findings, self.loaded.ticks, self.plan, self.started, suspended=self.loaded.suspend
             )
         if self._before is None:
             self._before = {one.id: one for one in stats.sweeps}
@@ -116,7 +119,8 @@ class ScheduleProgress:
 
     def due(self, now: float) -> float | None:
         """The tick to open now."""
-        return self.clock.due(now, self.stats.last_tick, self.activation.at if self.activation else self.started)
+        since = self.activation.at if self.activation else self.started
+        return self.clock.due(now, self.stats.last_tick, max(since, suspending.changed_at(self.stats)))
 
     @property
     def unreported(self) -> Finding | None:
@@ -159,6 +163,7 @@ class ScheduleProgress:
             now=now,
             speed=self._speed,
             next_tick=self.clock.next,
+            time_zone=ticks.time_zone if isinstance(ticks := self.loaded.ticks, Cron) else "",
             suspended=self.suspended,
             clock=clock,
             lost=self.lost,

@@ -16,12 +16,13 @@ from typing import Protocol
 
 from kubesweep.api.loading.files import Loaded
 from kubesweep.errors import Outage
-from kubesweep.queue.model import OpenResult, SweepState
-from kubesweep.queue.service import Opened, QueueService
+from kubesweep.queue.model import OpenResult, Stats, SweepState
+from kubesweep.queue.service import Opened, QueueService, stats_of_each
 from kubesweep_cli.runner.notice_receiver import NoticeReceiver
 from kubesweep_cli.runner.notices import Notices
 from kubesweep_cli.runner.progress import ScheduleProgress
 from kubesweep_cli.shell.exit_codes import Exit, code_of_sweep
+from kubesweep_cli.shell.schedule_names import typed_name
 from kubesweep_cli.views import formatting
 from kubesweep_cli.views.schedule_view import ScheduleView
 
@@ -61,17 +62,18 @@ class RunSettings:
 class RunResult:
     schedules: tuple[ScheduleProgress, ...]
     interrupted: bool
-    terminated: bool  # by SIGTERM without --once: the regular end of a service
+    terminated: bool  # by SIGTERM: the regular end of a service, not of --once
     failed: bool  # a worker ended by itself
     waiting: int  # jobs that still wait for a retry
     took: float  # seconds
+    once: bool = False
 
     @property
     def code(self) -> Exit:
         if self.failed:
             return Exit.FAILURE
         if self.terminated:
-            return Exit.CLEAN
+            return Exit.TERMINATED if self.once else Exit.CLEAN
         if self.interrupted:
             return Exit.INTERRUPTED
         awaited = [one for one in self.schedules if one.awaited]
@@ -110,7 +112,7 @@ class Runner:
     def interrupt(self, *, term: bool = False) -> None:
         """Handle a signal: the first one drains, the second one stops at once. ``term``: it was SIGTERM."""
         self._signals += 1
-        self._terminated = term and self._signals == 1 and not self._settings.once
+        self._terminated = term and self._signals == 1
         self._screen.hint(
             "stopping now" if self._signals > 1 else "finishing the rows in progress; Ctrl-C again stops at once"
         )
@@ -140,6 +142,7 @@ class Runner:
             failed=self._workers.failed,
             waiting=waiting,
             took=self._now() - self._started,
+            once=self._settings.once,
         )
 
     async def step(self) -> None:
@@ -184,7 +187,7 @@ class Runner:
     async def _read(self, now: float) -> list[tuple[ScheduleProgress, str]] | None:
         """The schedules whose sweep the queue has lost, with its id; None while the queue does not answer."""
         try:
-            answers = await self._queue.stats([one.ref for one in self.schedules])
+            answers = await self._stats()
         except Outage as error:
             if self._outage is None:
                 self._screen.show_message(f"The queue cannot be reached, trying again: {error}", "warn")
@@ -196,14 +199,27 @@ class Runner:
         readings = [(one, one.update(stats, now)) for one, stats in zip(self.schedules, answers, strict=True)]
         return [(one, lost) for one, lost in readings if lost is not None]
 
+    async def _stats(self) -> list[Stats]:
+        """A damaged schedule starts over, as if the queue had lost it. Raises Outage."""
+        answers = await stats_of_each(self._queue, [one.ref for one in self.schedules])
+        for one, stats in zip(self.schedules, answers, strict=True):
+            if stats.damage:
+                self._screen.show_message(f"{one.name}: {stats.damage}", "warn")
+                await self._queue.forget(one.ref)
+        return [Stats() if stats.damage else stats for stats in answers]
+
     async def _start(self) -> None:
         """Open the sweeps of ``once`` before the first drawing, which then shows them. Raises Outage."""
         now = self._now()
-        answers = await self._queue.stats([one.ref for one in self.schedules])
-        for one, stats in zip(self.schedules, answers, strict=True):
+        for one, stats in zip(self.schedules, await self._stats(), strict=True):
             one.update(stats, now)
             if one.suspended and self._settings.clock:
-                self._screen.show_message(f"{one.name}: suspended (spec.suspend is true), so it is not swept.", "warn")
+                why = (
+                    "spec.suspend is true"
+                    if one.loaded.suspend
+                    else f"`kubesweep resume {typed_name(one.ref)}` ends it"
+                )
+                self._screen.show_message(f"{one.name}: suspended ({why}), so it is not swept.", "warn")
             elif self._settings.once:
                 await self._open_once(one, now)
 
@@ -249,7 +265,7 @@ class Runner:
         self._report_tick(one, opened, tick, now)
 
     def _report_tick(self, one: ScheduleProgress, opened: Opened, tick: float, now: float) -> None:
-        at = formatting.clock_time(tick, now)
+        at = formatting.local_time(tick)
         if opened.warning:
             self._screen.show_message(f"{one.name}: {opened.warning}.", "warn")
         if opened.answer is OpenResult.FORBIDDEN:
@@ -279,5 +295,4 @@ class Runner:
 
     @staticmethod
     def _quiet(one: ScheduleProgress) -> bool:
-        waits = one.sweep is not None and one.sweep.state is SweepState.AWAITING_APPROVAL
-        return one.idle or waits or one.stats.paused
+        return one.idle or one.stats.retries_blocked or one.stats.paused

@@ -95,8 +95,8 @@ def folder_of(one: Loaded) -> Path:
 
 
 def file_of(one: Loaded) -> Path:
-    """The schedule's file; ``origin`` is ``file:line``."""
-    return Path(one.origin.rpartition(":")[0])
+    """The schedule's file."""
+    return one.file
 
 
 def _die(code: int) -> None:

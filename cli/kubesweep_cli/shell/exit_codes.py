@@ -17,7 +17,8 @@ class Exit(IntEnum):
     FAILURE = 1  # rows died, a sweep did not complete, check warned, or nothing was found
     USAGE = 2  # wrong arguments, spec or table
     UNREACHABLE = 3  # database or queue
-    INTERRUPTED = 130
+    INTERRUPTED = 130  # 128 + SIGINT, as shells count
+    TERMINATED = 143  # 128 + SIGTERM
 
 
 class NotFound(KubesweepError):

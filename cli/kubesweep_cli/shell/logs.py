@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 
 from kubesweep.errors import KubesweepError
 from kubesweep.logging import JsonFormatter, fields
+from kubesweep_cli.shell.current_terminal import current_terminal
 from kubesweep_cli.shell.state_paths import log_file
-from kubesweep_cli.shell.terminal import Terminal
 
 __all__ = ["UNEXPECTED", "ScreenHandler", "start_logs", "warnings_through"]
 
@@ -47,14 +47,14 @@ def extras(record: logging.LogRecord) -> str:
     return "".join(f"  {name}={text}" for name, text in texts if "\n" not in text)
 
 
-def start_logs(terminal: Terminal) -> None:
-    """Call once per process. Without a writable state folder the command works, but has no log file."""
+def start_logs(verbosity: int) -> None:
+    """``verbosity`` as in Terminal. Call once per process. Without a writable state folder the command works, but has no log file."""
     root = logging.getLogger("kubesweep")
     root.setLevel(logging.INFO)
     root.propagate = False
     root.handlers.clear()
-    level = {-1: logging.ERROR, 0: logging.WARNING}.get(terminal.verbosity, logging.INFO)
-    screen = ScreenHandler(lambda text, style: terminal.err.print(text, style=style or None, soft_wrap=True), level)
+    level = {-1: logging.ERROR, 0: logging.WARNING}.get(verbosity, logging.INFO)
+    screen = ScreenHandler(_print, level)
     screen.addFilter(lambda record: record.name != UNEXPECTED)
     root.addHandler(screen)
     with contextlib.suppress(OSError, KubesweepError):
@@ -63,6 +63,10 @@ def start_logs(terminal: Terminal) -> None:
         root.addHandler(file)
         logging.getLogger("asyncio").addHandler(file)
     logging.getLogger("asyncio").propagate = False
+
+
+def _print(text: str, style: str) -> None:
+    current_terminal().err.print(text, style=style or None, soft_wrap=True)
 
 
 @contextlib.contextmanager

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from kubesweep.errors import SpecError
 from kubesweep.logging import safe_url
 from kubesweep.queue.model import ScheduleRef
 from kubesweep.text import nearest_name
+from kubesweep_cli.shell.schedule_files import files_here, names_in
 from kubesweep_cli.shell.state_paths import namespace_option, program, queue_option, queue_url
 
 __all__ = ["find", "label", "labels", "typed_name"]
@@ -30,8 +33,8 @@ def find(known: Sequence[ScheduleRef], name: str, namespace: str | None, queue: 
     if not known:
         raise SpecError(
             "UnknownSchedule",
-            f"The queue {safe_url(queue)} has no schedule yet, so there is no {name}.\n"
-            f"Run a sweep first:  {program()} run -f FILE{queue_option(None if queue == queue_url(None) else queue)}\n"
+            f"The queue {safe_url(queue)} has no schedule yet, so there is no {name}.\n{_about_file(name)}"
+            f"Run a sweep first:  {_run_command(name, queue)}\n"
             f"or name another queue:  --queue URL, or the variable KUBESWEEP_QUEUE.",
         )
     where = f" in namespace {namespace}" if namespace else ""
@@ -39,8 +42,26 @@ def find(known: Sequence[ScheduleRef], name: str, namespace: str | None, queue: 
     hint = f"Did you mean {near}? " if near else ""
     shown = ", ".join(label(ref) for ref in known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
     raise SpecError(
-        "UnknownSchedule", f"No schedule {name}{where} in the queue {safe_url(queue)}.\n{hint}It has: {shown}."
+        "UnknownSchedule",
+        f"No schedule {name}{where} in the queue {safe_url(queue)}.\n{_about_file(name)}{hint}It has: {shown}.",
     )
+
+
+def _about_file(name: str) -> str:
+    """A line for a file's name in the place of a schedule's."""
+    file = Path(name)
+    if not file.is_file():
+        return ""
+    inside = names_in(file)
+    which = f"a schedule in it, such as {inside[0]}" if inside else "a schedule: its metadata.name"
+    return f"{name} is a file: name {which}. Commands that read files take it with -f.\n"
+
+
+def _run_command(name: str, queue: str) -> str:
+    """An example with a file that is here: the named one, or one of the working folder."""
+    found = [Path(name)] if Path(name).is_file() else files_here()
+    file = shlex.quote(str(found[0])) if found else "sweep.yaml"
+    return f"{program()} run {file}{queue_option(None if queue == queue_url(None) else queue)}"
 
 
 def label(ref: ScheduleRef) -> str:
@@ -48,9 +69,11 @@ def label(ref: ScheduleRef) -> str:
     return ref.name if ref.namespace == "default" else f"{ref.namespace}/{ref.name}"
 
 
-def typed_name(ref: ScheduleRef) -> str:
-    """The arguments that name the schedule: with ``-n`` unless its namespace is ``default``."""
-    return f"{ref.name}{namespace_option(ref.namespace if ref.namespace != 'default' else None)}"
+def typed_name(ref: ScheduleRef, *, full: bool = False) -> str:
+    """The arguments that name the schedule: with ``-n`` unless its namespace is ``default``. ``full``: with ``-n`` always, because
+    another namespace may have the same name.
+    """
+    return f"{ref.name}{namespace_option(ref.namespace if full or ref.namespace != 'default' else None)}"
 
 
 def labels(refs: Sequence[ScheduleRef]) -> list[str]:

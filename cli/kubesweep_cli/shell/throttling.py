@@ -6,6 +6,7 @@ from kubesweep.errors import SpecError
 from kubesweep.queue.model import LOCAL, Pace, ScheduleRef
 from kubesweep.queue.service import QueueService
 from kubesweep_cli.shell.schedule_names import label
+from kubesweep_cli.shell.suspending import suspended
 
 __all__ = ["RESET", "refuse_served", "set_throttle"]
 
@@ -31,5 +32,5 @@ async def set_throttle(queue: QueueService, ref: ScheduleRef, rate: str) -> Pace
     declared = stats.pace or Pace()
     pace = Pace.of(declared.rows_per_second, throttle, declared.batch_time, declared.health)
     await queue.set_pace(ref, pace)
-    await queue.pause(ref, pace.paused)
+    await queue.pause(ref, pace.paused or suspended(stats))
     return pace

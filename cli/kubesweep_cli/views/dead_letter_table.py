@@ -4,39 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
-from rich.table import Table
+from rich.console import RenderableType
 from rich.text import Text
 
 from kubesweep.queue.model import DeadLetter, ErrorGroup, ScheduleRef, plain_key
 from kubesweep_cli.shell.schedule_names import labels
 from kubesweep_cli.shell.terminal import Terminal
 from kubesweep_cli.views import formatting
+from kubesweep_cli.views.listing import Column, listing
 
 __all__ = ["group_table", "show_letter"]
 
 
-def group_table(found: Sequence[tuple[ScheduleRef, Sequence[ErrorGroup]]]) -> Table:
+def group_table(found: Sequence[tuple[ScheduleRef, Sequence[ErrorGroup]]], width: int) -> RenderableType:
     """Dead letters by schedule and error, with sample keys and the latest message."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("schedule", no_wrap=True, overflow="fold")
-    table.add_column("error", no_wrap=True)
-    table.add_column("rows", justify="right")
-    table.add_column("such as")
-    table.add_column("latest message", ratio=1)
+    columns = [
+        Column("schedule", flexible=True),
+        Column("error", below=True),
+        Column("rows", number=True),
+        Column("such as", flexible=True),
+        Column("latest message", flexible=True),
+    ]
+    rows = []
     names = labels([ref for ref, _ in found])
     for name, (_, groups) in zip(names, found, strict=True):
-        for place, group in enumerate(groups):
+        for group in groups:
             keys = ", ".join(plain_key(key) for key in group.samples)
             more = ", …" if group.count > len(group.samples) else ""
-            table.add_row(
-                Text(name if place == 0 else ""),
-                Text(group.error, style="bad"),
-                formatting.count(group.count),
-                Text(keys + more),
-                Text(group.message),
-            )
-    return table
+            error, count = Text(group.error, style="bad"), Text(formatting.count(group.count))
+            rows.append((Text(name), error, count, Text(keys + more), Text(group.message)))
+    return listing(columns, rows, width)
 
 
 def show_letter(terminal: Terminal, name: str, letter: DeadLetter) -> None:
@@ -49,7 +46,7 @@ def show_letter(terminal: Terminal, name: str, letter: DeadLetter) -> None:
     if terminal.verbosity > 0 and (where := letter.attempts[-1].where):
         terminal.out.print(Text(f"  raised at {where}"), soft_wrap=True)
     for number, attempt in enumerate(letter.attempts, 1):
-        at = formatting.clock_time(attempt.at, 0)
+        at = formatting.local_time(attempt.at)
         terminal.out.print(
             Text(f"  attempt {number}  {at}  {attempt.error}: {attempt.message}", style="faint"), soft_wrap=True
         )

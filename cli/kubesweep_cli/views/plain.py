@@ -33,7 +33,7 @@ class PlainScreen:
             if shown != before or (view.active and now - at >= self.EVERY):
                 self._printed[view.name] = (shown, now)
                 if self._terminal.verbosity >= 0:
-                    self._terminal.line(f"{formatting.clock_time(now)} {sentence(view)}")
+                    self._terminal.line(f"{formatting.local_time(now)} {sentence(view)}")
 
     def show_message(self, text: str, style: str = "") -> None:
         self._terminal.say(text)

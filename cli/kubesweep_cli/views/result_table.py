@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
-from rich.table import Table
+from rich.console import RenderableType
 from rich.text import Text
 
 from kubesweep.queue.model import Sweep, SweepState
 from kubesweep_cli.views import formatting
+from kubesweep_cli.views.listing import Column, listing
 from kubesweep_cli.views.schedule_view import outcomes
 
-__all__ = ["COLUMNS", "WIDE", "numbers", "result_table", "shown_columns"]
+__all__ = ["COLUMNS", "WIDE", "numbers", "outcome_cells", "result_table", "shown_columns", "state_text"]
 
 COLUMNS = ("planned", "applied", "skipped", "unconfirmed", "retrying", "dead")
 WIDE = 98  # columns that name, state and all numbers need on one line, here and in the table of status
@@ -30,33 +30,44 @@ def shown_columns(sweeps: Sequence[Sweep], *, narrow: bool) -> tuple[str, ...]:
     return tuple(name for name in COLUMNS if not (quiet and name == "unconfirmed"))
 
 
-def result_table(sweeps: Sequence[tuple[str, Sweep | None]], *, width: int = 120, took: float | None = None) -> Table:
+def result_table(
+    sweeps: Sequence[tuple[str, Sweep | None]], *, width: int = 120, took: float | None = None
+) -> RenderableType:
     """One line for each schedule and a line of totals for several. On a narrow terminal the state is below the name."""
-    narrow = width < WIDE
     done = [sweep for _, sweep in sweeps if sweep is not None]
-    shown = shown_columns(done, narrow=narrow)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold", footer_style="bold")
-    table.show_footer = len(done) > 1
-    table.add_column("schedule", footer="total" if took is None else f"in {formatting.duration(took)}", overflow="fold")
-    if not narrow:
-        table.add_column("state", no_wrap=True)
-    for name in shown:
-        footer = formatting.count(sum(numbers(sweep)[name] for sweep in done))
-        table.add_column(name, footer=footer, justify="right", no_wrap=True, min_width=max(len(name), len(footer)))
-    for name, sweep in sweeps:
-        state = Text("not swept", style="faint") if sweep is None else _state(sweep)
-        head = (Text.assemble(name, "\n  ", state),) if narrow else (Text(name), state)
-        table.add_row(*head, *(_cells(sweep, shown) if sweep is not None else ()))
-    return table
+    shown = shown_columns(done, narrow=width < WIDE)
+    several = len(done) > 1
+    title = ("total" if took is None else f"in {formatting.duration(took)}") if several else ""
+    columns = [
+        Column("schedule", flexible=True, footer=title),
+        Column("state", below=True),
+        *(
+            Column(name, number=True, footer=formatting.count(sum(numbers(each)[name] for each in done)) * several)
+            for name in shown
+        ),
+    ]
+    rows = [
+        (Text(name), Text("not swept", style="faint") if sweep is None else state_text(sweep), *_cells(sweep, shown))
+        for name, sweep in sweeps
+    ]
+    return listing(columns, rows, width)
 
 
-def _state(sweep: Sweep) -> Text:
+def state_text(sweep: Sweep) -> Text:
+    """The state in the colour of its meaning, with the mode unless that is Enforce."""
     good = sweep.state is SweepState.COMPLETED
     text = str(sweep.state) + (" (DryRun)" if sweep.mode == "DryRun" else "")
-    return Text(text, style="good" if good else "warn" if sweep.state is SweepState.AWAITING_APPROVAL else "bad")
+    calm = not sweep.state.settled and sweep.state is not SweepState.AWAITING_APPROVAL
+    waits = sweep.state is SweepState.AWAITING_APPROVAL
+    return Text(text, style="good" if good else "warn" if waits else "calm" if calm else "bad")
 
 
-def _cells(sweep: Sweep, shown: Sequence[str]) -> list[Text]:
+def _cells(sweep: Sweep | None, shown: Sequence[str]) -> list[Text]:
+    return [Text() for _ in shown] if sweep is None else outcome_cells(sweep, shown)
+
+
+def outcome_cells(sweep: Sweep, shown: Sequence[str]) -> list[Text]:
+    """The numbers of ``shown``. A dry run has no outcomes."""
     cells = []
     for name in shown:
         if sweep.mode == "DryRun" and name != "planned":

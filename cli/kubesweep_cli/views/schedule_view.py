@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kubesweep.queue.model import HALTING, THROTTLE, Finding, Limits, Stats, Sweep, SweepState, describe_rate
+from kubesweep_cli.shell import suspending
 from kubesweep_cli.views import formatting
 
-__all__ = ["Meter", "ScheduleView", "Tone", "balance", "outcomes", "problems", "schedule_view"]
+__all__ = ["SUSPENDED", "Meter", "ScheduleView", "Tone", "balance", "outcomes", "problems", "schedule_view"]
 
+SUSPENDED = "suspended"  # what people read, of a schedule without a sweep
+DAMAGED = "damaged"
 Tone = str  # "calm", "good", "warn", "bad"
 
 _TONES = {
@@ -89,6 +92,7 @@ def schedule_view(
     now: float,
     speed: float | None = None,
     next_tick: float | None = None,
+    time_zone: str = "",
     suspended: bool = False,
     clock: bool = True,
     ended: float | None = None,
@@ -96,12 +100,14 @@ def schedule_view(
 ) -> ScheduleView:
     """What to show at ``now``.
 
-    ``clock`` is False where this process opens no ticks. ``speed`` is in settled rows per second. ``lost``: the queue
+    ``clock`` is False where this process opens no ticks. ``time_zone`` is that of the schedule's cron. ``speed`` is in settled rows per second. ``lost``: the queue
     lost a sweep that was under way.
     """
-    upcoming, queue, sweep = _next(now, next_tick, suspended, clock), _queue(stats, now), stats.sweep
+    upcoming, queue, sweep = _next(now, next_tick, time_zone, suspended, clock), _queue(stats, now), stats.sweep
+    if stats.damage:
+        return ScheduleView(name, DAMAGED, "bad", queue="not readable", next=upcoming, notes=(stats.damage,))
     if lost or sweep is None:
-        state = str(SweepState.LOST) if lost else "suspended" if suspended else "waiting"
+        state = str(SweepState.LOST) if lost else SUSPENDED if suspended else "waiting"
         tone = _TONES[SweepState.LOST] if lost else "calm"
         return ScheduleView(name, state, tone, queue=queue, next=upcoming, notes=_finding_notes(stats, now))
     active, dry = not sweep.state.settled, sweep.mode == "DryRun"
@@ -127,6 +133,8 @@ def _notes(stats: Stats, sweep: Sweep, now: float, speed: float | None) -> tuple
     """Problems, the reason of the sweep, and what it waits for."""
     notes = explained = _finding_notes(stats, now)
     found = problems(stats)
+    if suspending.suspended(stats):
+        notes = (*notes, "suspended in the queue: no tick runs and no row is started")
     if sweep.message and (_runs(sweep) or all(each.message != sweep.message for each in found)):
         notes = (*notes, _reason(sweep))
     stalled = not sweep.state.settled and sweep.planned and speed == 0 and stats.running and sweep.mode != "DryRun"
@@ -161,14 +169,14 @@ def _average(sweep: Sweep, ended: float | None) -> float | None:
     return sweep.settled_rows / (finished - sweep.started)
 
 
-def _next(now: float, next_tick: float | None, suspended: bool, clock: bool) -> str:
+def _next(now: float, next_tick: float | None, time_zone: str, suspended: bool, clock: bool) -> str:
     if suspended:
-        return "suspended: no ticks"
+        return f"{SUSPENDED}: no ticks"
     if not clock:
         return ""
     if next_tick is None:
         return "no further tick"
-    return f"next tick {formatting.clock_time(next_tick, now)}, in {formatting.duration(next_tick - now)}"
+    return f"next tick {formatting.tick_time(next_tick, time_zone)}, in {formatting.duration(next_tick - now)}"
 
 
 def _queue(stats: Stats, now: float) -> str:
@@ -178,7 +186,7 @@ def _queue(stats: Stats, now: float) -> str:
         parts.append(f"oldest {formatting.duration(now - stats.oldest_ready)}")
     if stats.pace is not None and stats.pace.throttle:
         parts.append(f"throttled: {describe_rate(stats.pace.rate)}")
-    elif stats.paused:
+    elif stats.paused and not suspending.suspended(stats):
         parts.append("paused")
     return " · ".join(parts)
 

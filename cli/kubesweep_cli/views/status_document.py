@@ -11,10 +11,13 @@ from typing import Any
 
 from kubesweep.api.models.status import LastSweep, PastSweep, QueueCounts, TickCounts
 from kubesweep.backlog import Backlog, backlog_of, keeping_up
+from kubesweep.proposal import proposal_of
 from kubesweep.queue.model import Finding, ScheduleRef, Stats, Sweep, key_text
+from kubesweep.signals import signal_entries
 from kubesweep.timestamps import time_text
+from kubesweep_cli.shell.suspending import suspended
 
-__all__ = ["status_document"]
+__all__ = ["past_sweep", "status_document"]
 
 
 def status_document(refs: Sequence[ScheduleRef], stats: Sequence[Stats], now: float) -> list[dict[str, Any]]:
@@ -38,13 +41,16 @@ def _schedule(ref: ScheduleRef, stats: Stats, now: float) -> dict[str, Any]:
         name=ref.name,
         uid=ref.uid,
         known=stats.known,
+        damage=stats.damage or None,
         paused=stats.paused,
+        suspended=suspended(stats),
         throttle=(stats.pace.throttle or None) if stats.pace else None,
+        signals=signal_entries(stats, now, time_text) or None,
         lastScheduleTime=_time(stats.last_tick),
         conditions=[_keeping_up(stats, found, now)],
         backlog=None if found is None else {**found.fields(time_text), "observedTime": time_text(int(now))},
         lastSweep=None if stats.sweep is None else _last_sweep(stats.sweep),
-        history=[_past_sweep(sweep) for sweep in stats.history],
+        history=[past_sweep(sweep) for sweep in stats.history],
         queue={**queue.model_dump(by_alias=True), "excluded": stats.excluded},
         ticks=ticks.model_dump(by_alias=True),
         oldestReadyTime=_time(stats.oldest_ready if stats.queued else None),
@@ -67,12 +73,13 @@ def _last_sweep(sweep: Sweep) -> dict[str, Any]:
         message=sweep.message,
         cutoff=sweep.cutoff,
         capped=sweep.capped,
-        sample_keys=[key_text(key) for key in sweep.samples] or None,
+        sample_keys=([key_text(key) for key in sweep.samples] or None) if sweep.mode == "DryRun" else None,
     )
-    return last.model_dump(by_alias=True, exclude_none=True) | _internals(sweep)
+    shown = last.model_dump(by_alias=True, exclude_none=True) | _given(proposal=proposal_of(sweep))
+    return shown | _internals(sweep)
 
 
-def _past_sweep(sweep: Sweep) -> dict[str, Any]:
+def past_sweep(sweep: Sweep) -> dict[str, Any]:
     return PastSweep.model_construct(**_fields(sweep)).model_dump(by_alias=True, exclude_none=True) | _internals(sweep)
 
 

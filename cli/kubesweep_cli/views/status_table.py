@@ -4,46 +4,71 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
-from rich.table import Table
+from rich.console import RenderableType
 from rich.text import Text
 
 from kubesweep.backlog import backlog_of, keeping_up
-from kubesweep.queue.model import ScheduleRef, Stats, SweepState
+from kubesweep.queue.model import ScheduleRef, Stats, Sweep, SweepState
 from kubesweep_cli.shell.schedule_names import labels
+from kubesweep_cli.shell.suspending import suspended
 from kubesweep_cli.views import formatting
+from kubesweep_cli.views.listing import Column, listing
 from kubesweep_cli.views.result_table import WIDE
-from kubesweep_cli.views.schedule_view import schedule_view
+from kubesweep_cli.views.schedule_view import SUSPENDED, outcomes, schedule_view
 
 __all__ = ["status_notes", "status_table"]
 
 
-def status_table(refs: Sequence[ScheduleRef], stats: Sequence[Stats], now: float, *, width: int = 120) -> Table:
-    """One line for each schedule: its latest sweep and its queue, and its backlog if the terminal has that ``width``."""
-    wide = width >= WIDE
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
-    for name in ("schedule", "state", "last tick"):
-        table.add_column(name, no_wrap=True, overflow="fold")
-    for name in (*(("backlog",) if wide else ()), "planned", "applied", "retrying", "dead"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("queue")
+def status_table(
+    refs: Sequence[ScheduleRef], stats: Sequence[Stats], now: float, *, width: int = 120, wide: bool = False
+) -> RenderableType:
+    """One line for each schedule: its latest sweep and its queue, and its backlog if the terminal has that ``width``.
+
+    ``wide``: with the backlog and everything else that a person may want to see, at any width.
+    """
+    columns = [Column("schedule", flexible=True), Column("state", below=True), Column("last tick", below=True)]
+    if wide or width >= WIDE:
+        columns.append(Column("backlog", number=True))
+    more = ("skipped", "unconfirmed") if wide else ()
+    columns += [Column(name, number=True) for name in ("planned", "applied", *more, "retrying", "dead")]
+    columns += [Column("oldest job", number=True)] if wide else []
+    columns.append(Column("queue", flexible=True))
+    shown = [column.name for column in columns]
+    rows = []
     for name, one in zip(labels(refs), stats, strict=True):
-        view = schedule_view(name, one, now=now, clock=False)
-        sweep = one.sweep
-        planned, applied = (sweep.planned, sweep.applied) if sweep else (0, 0)
-        tick = formatting.clock_time(one.last_tick, now) if one.last_tick is not None else "never"
-        table.add_row(
-            Text(name),
-            Text(f"{view.state} (DryRun)" if view.dry else view.state, style=view.tone),
-            tick,
-            *((_backlog(one, now),) if wide else ()),
-            formatting.count(planned),
-            "-" if view.dry else formatting.count(applied),
-            formatting.count(one.excluded - one.dead),
-            Text(formatting.count(one.dead), style="bad" if one.dead else ""),
-            view.queue or Text("empty", style="faint"),
-        )
-    return table
+        cells = _cells(name, one, now)
+        rows.append([cells[each] for each in shown])
+    return listing(columns, rows, width)
+
+
+def _cells(name: str, stats: Stats, now: float) -> dict[str, Text]:
+    """Column -> cell."""
+    view = schedule_view(name, stats, now=now, suspended=suspended(stats), clock=False)
+    sweep = stats.sweep
+    state = f"{view.state} (DryRun)" if view.dry else view.state
+    if suspended(stats) and view.state != SUSPENDED:
+        state += f", {SUSPENDED}"
+    return {
+        "schedule": Text(name),
+        "state": Text(state, style=view.tone),
+        "last tick": Text("never" if stats.last_tick is None else formatting.local_time(stats.last_tick)),
+        "backlog": _backlog(stats, now),
+        "oldest job": Text(_age(stats, now)),
+        "planned": Text(formatting.count(sweep.planned if sweep else 0)),
+        **{name: _outcome(sweep, name, dry=view.dry) for name in ("applied", "skipped", "unconfirmed")},
+        "retrying": Text(formatting.count(stats.excluded - stats.dead)),
+        "dead": Text(formatting.count(stats.dead), style="bad" if stats.dead else ""),
+        "queue": Text(view.queue) if view.queue else Text("empty", style="faint"),
+    }
+
+
+def _outcome(sweep: Sweep | None, name: str, *, dry: bool) -> Text:
+    return Text("-" if dry else formatting.count(dict(outcomes(sweep))[name] if sweep else 0))
+
+
+def _age(stats: Stats, now: float) -> str:
+    waits = stats.oldest_ready is not None and bool(stats.queued)
+    return formatting.duration(now - (stats.oldest_ready or now)) if waits else "-"
 
 
 def _backlog(stats: Stats, now: float) -> Text:
@@ -54,7 +79,9 @@ def _backlog(stats: Stats, now: float) -> Text:
 
 
 def status_notes(stats: Stats, now: float) -> tuple[str, ...]:
-    """Why the schedule falls behind, why the sweep Failed or Halted, or why an open one does not progress."""
+    """Why the schedule cannot be read or falls behind, why the sweep Failed or Halted, or why an open one does not progress."""
+    if stats.damage:
+        return (stats.damage,)
     rating = keeping_up(stats, backlog_of(stats, now), now)
     behind = (f"{rating.reason}: {rating.message}",) if rating.status is False else ()
     return (*behind, *_sweep_notes(stats, now))

@@ -1,7 +1,7 @@
 // Keeps a page current. Without it every page works, and shows the moment at which it was loaded.
 //
 // The server sends the version of its data every few seconds. If the version is another one, or the page is older than
-// REREAD, the page is read again and #live is replaced. While the page is hidden, nothing is read.
+// REREAD, the page is read again and what has changed in #live is replaced. While the page is hidden, nothing is read.
 "use strict";
 
 const REREAD = 10000; // milliseconds: ages such as "5 s ago" change without new data
@@ -10,9 +10,9 @@ const interval = Number(body.dataset.interval) * 1000;
 const stale = document.getElementById("stale");
 let source = null;
 let answered = Date.now(); // when the server was last heard
-let read = Date.now(); // when #live was last replaced
+let read = Date.now(); // when #live was last read
 let reading = false;
-let shown = document.getElementById("live").innerHTML; // as the server sent it
+let refused = ""; // why the server answers, but not with a page: after a restart the key is another one
 
 function markStale() {
   // Either the server is silent, or it answers and the page itself cannot be read.
@@ -21,28 +21,51 @@ function markStale() {
   const lost = !document.hidden && silent > 3 * interval + 2000;
   if (lost) {
     const since = new Date(fresh === answered ? answered : read).toLocaleTimeString();
-    stale.textContent = `Stale data: nothing could be read since ${since}. Trying again.`;
+    stale.textContent = `Stale data: nothing could be read since ${since}. ${refused || "Trying again."}`;
   }
   stale.hidden = !lost;
   body.classList.toggle("stale", lost);
 }
 
-// What a person has opened or focused stays so. Elements are found again by their id, links by their address.
+// Two versions of a page have the same element if it has the same key: data-key, else the address of a link, else the id.
+function keyOf(node) {
+  return node.dataset?.key ?? node.getAttribute?.("href") ?? node.id ?? "";
+}
+
+// Gives `old` the content of `next`. Elements that are in both versions stay, and with them the focus, a selection, what is
+// open, and a click that has begun.
+function patch(old, next) {
+  const wanted = new Set([...next.children].map(keyOf));
+  for (const each of [...old.children]) if (!wanted.has(keyOf(each))) each.remove();
+  let at = old.firstChild;
+  for (const child of [...next.childNodes]) {
+    let same = at;
+    while (same && !(same.nodeName === child.nodeName && keyOf(same) === keyOf(child))) same = same.nextSibling;
+    if (!same) old.insertBefore(child, at);
+    else if (same === at) at = at.nextSibling;
+    else old.insertBefore(same, at);
+    if (!same) continue;
+    if (child.nodeType !== Node.ELEMENT_NODE) {
+      if (same.data !== child.data) same.data = child.data;
+    } else if (!same.isEqualNode(child)) {
+      patchAttributes(same, child);
+      patch(same, child);
+    }
+  }
+  while (at) { const rest = at; at = at.nextSibling; rest.remove(); }
+}
+
+function patchAttributes(old, next) {
+  for (const { name } of [...old.attributes]) if (name !== "open" && !next.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of next.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+}
+
 function replaceLive(next) {
   const live = document.getElementById("live");
   const focused = live.contains(document.activeElement) ? document.activeElement : null;
-  const open = new Set([...live.querySelectorAll("details[open]")].map((each) => each.id));
-  if (shown !== next.innerHTML) {
-    shown = next.innerHTML;
-    live.replaceChildren(...next.childNodes);
-    live.querySelectorAll("details").forEach((each) => { each.open = open.has(each.id); });
-    addCopyButtons(live);
-    if (focused) {
-      const links = [...live.querySelectorAll("a[href], summary, button")];
-      const same = links.find((each) => each.outerHTML === focused.outerHTML) ?? links.find((each) => each.href && each.href === focused.href);
-      same?.focus({ preventScroll: true });
-    }
-  }
+  addCopyButtons(next);
+  patch(live, next);
+  if (live.contains(focused)) focused.focus({ preventScroll: true }); // an element that moves loses it
 }
 
 async function readAgain() {
@@ -52,11 +75,13 @@ async function readAgain() {
   try {
     const answer = await fetch(address, { headers: { Accept: "text/html" }, redirect: "error" });
     if (answer.status >= 500) return; // the old numbers are better than none
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const text = await answer.text();
+    const page = new DOMParser().parseFromString(text, "text/html");
     const next = page.getElementById("live");
+    refused = next ? "" : text.slice(0, 200);
     if (next && address === location.href) {
       replaceLive(next);
-      document.querySelector("footer").replaceChildren(...page.querySelector("footer").childNodes);
+      patch(document.querySelector("footer"), page.querySelector("footer"));
       body.dataset.version = page.body.dataset.version;
       read = Date.now();
     }
@@ -78,6 +103,7 @@ function listen() {
   source.onerror = () => {
     if (source?.readyState !== EventSource.CLOSED) return; // the browser tries again
     rest();
+    readAgain(); // its answer says why
     setTimeout(listen, REREAD);
   };
 }

@@ -1,4 +1,4 @@
-"""The databases page: which schedules share a database, and the signals that slow them down. Pure."""
+"""The databases page: which schedules share a database, and what its signals are at. Pure."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kubesweep_console.documents import Schedule, Throttle, mapping, text
+from kubesweep_console.documents import HealthSignal, Schedule, Throttle, mapping, text
+from kubesweep_console.times import Moment, moment_of
 from kubesweep_console.views.state import State, Urgency
-from kubesweep_console.views.words import signals, table_of
+from kubesweep_console.views.words import SIGNALS, signals, table_of
 
-__all__ = ["Database", "OnDatabase", "Signal", "database_of", "databases"]
+__all__ = ["Database", "Measured", "OnDatabase", "Signal", "database_of", "databases"]
 
 UNKNOWN = "not known: the schedule's file was not given"
 
@@ -33,19 +34,35 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """A signal that a schedule of this database compares with its limit now."""
+
+    schedule: Schedule
+    label: str
+    signal: HealthSignal
+    since: Moment | None
+    tone: str
+
+
+@dataclass(frozen=True, slots=True)
 class Database:
     name: str
     schedules: tuple[OnDatabase, ...]
     signals: tuple[Signal, ...]
+    measured: tuple[Measured, ...]
     urgency: Urgency
 
+    @property
+    def uses_signals(self) -> bool:
+        return any(each.limits for each in self.schedules)
 
-def databases(found: Iterable[tuple[Schedule, State]]) -> list[Database]:
+
+def databases(found: Iterable[tuple[Schedule, State]], now: float) -> list[Database]:
     """Databases with a problem first, then by name."""
     by_name: dict[str, list[tuple[Schedule, State]]] = {}
     for schedule, state in found:
         by_name.setdefault(database_of(schedule), []).append((schedule, state))
-    made = [_database(name, pairs) for name, pairs in by_name.items()]
+    made = [_database(name, pairs, now) for name, pairs in by_name.items()]
     return sorted(made, key=lambda each: (each.urgency, each.name))
 
 
@@ -71,7 +88,7 @@ def _parts(namespace: str, connection: Mapping[str, Any]) -> str:
     return UNKNOWN
 
 
-def _database(name: str, found: list[tuple[Schedule, State]]) -> Database:
+def _database(name: str, found: list[tuple[Schedule, State]], now: float) -> Database:
     found.sort(key=lambda each: (each[1].urgency, each[0].namespace, each[0].name))
     return Database(
         name=name,
@@ -80,6 +97,7 @@ def _database(name: str, found: list[tuple[Schedule, State]]) -> Database:
             for schedule, state in found
         ),
         signals=tuple(_signal(schedule, slow) for schedule, _ in found if (slow := schedule.throttle) is not None),
+        measured=tuple(_measured(schedule, each, now) for schedule, _ in found for each in schedule.signals),
         urgency=min(state.urgency for _, state in found),
     )
 
@@ -87,3 +105,9 @@ def _database(name: str, found: list[tuple[Schedule, State]]) -> Database:
 def _signal(schedule: Schedule, throttle: Throttle) -> Signal:
     tone = "bad" if throttle.percent == 0 else "off" if throttle.percent is None else "warn"
     return Signal(schedule, throttle, tone)
+
+
+def _measured(schedule: Schedule, signal: HealthSignal, now: float) -> Measured:
+    tone = "off" if not signal.value else "bad" if signal.percent == 0 else "warn" if signal.percent < 100 else "good"
+    label = SIGNALS.get(signal.name, signal.name)
+    return Measured(schedule, label, signal, moment_of(signal.since, now), tone)

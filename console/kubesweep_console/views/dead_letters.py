@@ -33,10 +33,11 @@ class LetterLine:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The dead letters of one schedule that have one error."""
+    """The dead letters of one schedule that have one error and one origin."""
 
     schedule: Schedule
     error: str
+    origin: str
     rows: str
     message: str
     first: Moment
@@ -67,6 +68,7 @@ def _group(
     return Group(
         schedule=schedule,
         error=group.error,
+        origin=group.origin,
         rows=rows(group.count),
         message=group.message,
         first=moment(group.first, now),

@@ -123,6 +123,8 @@ def _of_sweep(schedule: Schedule, ready: Mapping[str, Any]) -> State:
         return State(label, Urgency.GOOD)
     if sweep.state.settled:
         return State(state, Urgency.GOOD)
+    if throttle is not None and schedule.paused:
+        return State("Paused", Urgency.OFF, throttle.message)
     if throttle is not None and throttle.percent == 0:
         return State("Paused by health", Urgency.WARN, throttle.message)
     done = f" {percent(sweep.settled_rows, schedule.expected)}" if sweep.state is SweepState.RUNNING else ""

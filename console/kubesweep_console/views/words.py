@@ -12,10 +12,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kubesweep.quantities import count, rows
+from kubesweep.queue.model import LOCK_WAITS, OLDEST_XMIN, QUERY, REPLAY_LAG, VACUUM
 from kubesweep.ticks import MACROS
 from kubesweep_console.documents import items, mapping, number, text
 
-__all__ = ["Words", "table_of", "words_of"]
+__all__ = ["SIGNALS", "Words", "signals", "table_of", "words_of"]
+
+SIGNALS = {
+    REPLAY_LAG: "replay lag",
+    OLDEST_XMIN: "oldest transaction",
+    LOCK_WAITS: "sessions that wait for locks",
+    VACUUM: "autovacuum on the table",
+    QUERY: "value of health.query",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +155,13 @@ def _limits(spec: Mapping[str, Any]) -> Iterator[str]:
         yield f"at most {rows(rate)} a second"
     if most := number(limits.get("maxRowsPerSweep")):
         yield f"at most {rows(most)} in one sweep"
-    if "rows" in (above := mapping(limits.get("approveAbove"))):
+    above = mapping(limits.get("approveAbove"))
+    if "rows" in above:
         yield f"more than {rows(number(above.get('rows')))} need your approval"
+    if "share" in above:
+        yield f"more than {count(number(above.get('share')))} % of the table need your approval"
+    if "timesMedian" in above:
+        yield f"more than {count(number(above.get('timesMedian')))} times the usual rows need your approval"
     if batch := number(limits.get("batchRows")):
         yield f"at most {rows(batch)} in one transaction"
     if late := number(spec.get("startingDeadlineSeconds")):
@@ -168,10 +182,9 @@ def signals(spec: Mapping[str, Any]) -> Iterator[str]:
     health = mapping(mapping(spec.get("source")).get("health"))
     if health.get("auto") is True:
         yield "by the usual signals: replay lag 2s, oldest transaction 10m, 5 sessions that wait for locks"
-    names = {"replayLag": "replay lag", "oldestXmin": "oldest transaction", "lockWaits": "sessions that wait for locks"}
-    for name, label in names.items():
+    for name in (REPLAY_LAG, OLDEST_XMIN, LOCK_WAITS):
         if health.get(name) is not None:
-            yield f"at half of {label} {health.get(name)}, and pauses at it"
+            yield f"at half of {SIGNALS[name]} {health.get(name)}, and pauses at it"
     if query := mapping(health.get("query")):
         yield f"at half of {query.get('limit')} as the value of {text(query.get('sql'))}, and pauses at it"
     if health.get("pauseOnVacuum") is True:

@@ -1,6 +1,6 @@
 """Lays one part of an object over another, as Kubernetes' strategic merge patch does. Pure: nothing is changed in place.
 
-- Maps are merged key by key. null removes a field.
+- Maps are merged key by key. null removes a field; in a new map or element there is nothing to remove, so the result has no null.
 - Lists whose elements have a known merge key are merged element by element. Any other list is replaced as a whole.
 - A volume has one source: an element with another source replaces it, as ``retainKeys`` does in Kubernetes.
 - An element of ``env`` replaces the one of the same name as a whole.
@@ -18,25 +18,28 @@ from kubesweep.api.models.pod_shape import MERGE_KEYS
 
 def merge(base: Any, over: Any, field: str = "") -> Any:
     """``over`` laid over ``base``. ``field`` is the name of the field that contains both."""
-    if isinstance(base, Mapping) and isinstance(over, Mapping):
+    if isinstance(over, Mapping):
+        base = base if isinstance(base, Mapping) else {}
         merged = {name: value for name, value in base.items() if over.get(name, value) is not None}
         for name, value in over.items():
             if value is not None:
                 merged[name] = merge(base.get(name), value, name)
         return merged
     key = MERGE_KEYS.get(field)
-    if key and isinstance(base, list) and isinstance(over, list):
-        return _merge_lists(base, over, key, field)
+    if key and isinstance(over, list):
+        return _merge_lists(base if isinstance(base, list) else [], over, key, field)
     return over
 
 
 def _merge_lists(base: Sequence[Any], over: Sequence[Any], key: str, field: str) -> list[Any]:
     known = {_name(each, key): each for each in over}
-    names = {_name(each, key) for each in base} - {None}
+    names = {_name(each, key) for each in base}
+    if None in names | known.keys():  # a list of something else in a field of this name
+        return list(over)
     merged = [
         _one(each, known[name], field) if (name := _name(each, key)) in names & known.keys() else each for each in base
     ]
-    return merged + [each for each in over if _name(each, key) not in names]
+    return merged + [merge(None, each) for each in over if _name(each, key) not in names]
 
 
 def _one(base: Mapping[str, Any], over: Mapping[str, Any], field: str) -> Any:

@@ -60,7 +60,7 @@ def worker_template(
     # Our fields are merged last: an overlay may add to them, not remove them.
     last = _container(WORKER, command=container["command"], env=ours)
     last["metadata"] = {"labels": template["metadata"]["labels"]}
-    return database.without_unused(_with_metrics_port(_with_pre_stop(_merged(laid, last))))
+    return database.without_unused(_with_metrics_port(_with_pre_stop(_without_token(_merged(laid, last)))))
 
 
 def _worker(plan: Plan, queue_url: str, pods: PodSettings) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def producer_template(
     own = {"metadata": {"labels": labels_}}, _shared(spec_.worker.pod_template), tick.pod_template or {}
     last = _container(PRODUCER, command=container["command"], env=container["env"])
     last["metadata"] = {"labels": template["metadata"]["labels"]}
-    return _with_resources(_merged(based, *own, last), PRODUCER, resources)
+    return _with_resources(_without_token(_merged(based, *own, last)), PRODUCER, resources)
 
 
 def _merged(template: Mapping[str, Any], *overlays: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,6 +119,11 @@ def _merged(template: Mapping[str, Any], *overlays: Mapping[str, Any]) -> dict[s
     for each in overlays:
         made = merge(made, {name: value for name, value in each.items() if value is not None})
     return made
+
+
+def _without_token(template: dict[str, Any]) -> dict[str, Any]:
+    """An overlay that removes our false with null would mount the token, which is Kubernetes' default. Only true asks for it."""
+    return {**template, "spec": {"automountServiceAccountToken": False, **template["spec"]}}
 
 
 def _shared(overlay: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def _accounts(spec: Mapping[str, Any], allowed: tuple[str, ...]) -> Iterator[str
 
 
 def _tokens(spec: Mapping[str, Any]) -> Iterator[str]:
-    if spec.get("automountServiceAccountToken"):
+    if not (spec.get("automountServiceAccountToken") is None or spec["automountServiceAccountToken"] is False):
         yield "spec.automountServiceAccountToken"
     for path, volume in _each(spec, "volumes", "spec"):
         for inside, source in _each(_map(volume, "projected"), "sources", f"{path}.projected"):
@@ -106,7 +106,7 @@ def privileged(template: Mapping[str, Any]) -> Iterator[str]:
     context = _map(spec, "securityContext")
     yield from _context(context, "spec.securityContext")
     for path, sysctl in _each(context, "sysctls", "spec.securityContext"):
-        if sysctl.get("name") not in _SYSCTLS:
+        if sysctl.get("name") not in tuple(_SYSCTLS):  # a name that is no text is not hashable
             yield path
     for kind in ("containers", "initContainers", "ephemeralContainers"):
         for path, container in _each(spec, kind, "spec"):

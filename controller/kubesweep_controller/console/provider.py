@@ -7,15 +7,14 @@ reported last. A standby watches nothing; it lists the schedules every ``LIST`` 
 from __future__ import annotations
 
 import hashlib
-import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kubesweep.errors import Outage
+from kubesweep_console.cluster_documents import document_of, error_groups
 from kubesweep_console.provider import Action, ActionKind, DeadLetters, Document, Snapshot
 from kubesweep_controller.children.names import ScheduleKey
-from kubesweep_controller.console.documents import document_of, error_groups
 from kubesweep_controller.kube.client import SCHEDULES, KubeClient, Refused
 from kubesweep_controller.kube.object_limits import trim
 from kubesweep_controller.status.formatting import annotate, namespaced_name
@@ -66,13 +65,12 @@ class ClusterProvider:
         return DeadLetters(error_groups(document))
 
     def command(self, action: Action) -> str:
-        """The kubectl command; for the dead letters of one error, that of the command line, which needs the queue's URL."""
+        """The kubectl command. It acts on what the page shows: on the dead letters of one error, or on this one sweep."""
         namespace, name = namespaced_name(action.document)
-        if action.error:
-            error = shlex.quote(action.error)
-            return f'kubesweep dead {action.kind} {name} -n {namespace} --error {error} --queue "$KUBESWEEP_QUEUE"'
         if action.kind in _ANNOTATIONS:
-            return annotate(action.document, _ANNOTATIONS[action.kind])
+            narrowed_by = {"error": action.error, "sweep": action.sweep}
+            given = {name: value for name, value in narrowed_by.items() if value}
+            return annotate(action.document, _ANNOTATIONS[action.kind], **given)
         suspend = "true" if action.kind is ActionKind.PAUSE else "false"
         patch = f'\'{{"spec":{{"suspend":{suspend}}}}}\''
         return f"kubectl patch sweepschedule {name} -n {namespace} --type merge -p {patch}"

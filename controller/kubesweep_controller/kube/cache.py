@@ -61,7 +61,7 @@ class Cache:
 
     def _update(self, kind: Kind, body: Body, deleted: bool) -> ScheduleKey | None:
         key = key_of(kind, body)
-        if key is None or not self._is_news(kind, body, deleted):
+        if key is None or not self._is_news(kind, key, body, deleted):
             return None
         if kind is SCHEDULES:
             before: Any = self.schedules.get(key)
@@ -147,18 +147,31 @@ class Cache:
         del self.schedules[key]
         self._totals[key[0]] -= self._weights.pop(key, 0)
 
-    def _is_news(self, kind: Kind, body: Body, deleted: bool) -> bool:
+    def _is_news(self, kind: Kind, key: ScheduleKey, body: Body, deleted: bool) -> bool:
         meta = body["metadata"]
         place, text = (kind.plural, meta["uid"]), meta["resourceVersion"]
         version = int(text) if text.isdecimal() else self._versions.get(place, 0)
         if version < self._versions.get(place, 0) or (not deleted and place in self._deleted):
             return False
+        other = self._kept_uid(kind, key)
+        if not deleted and other not in ("", meta["uid"]):  # the name was given again after a deletion
+            if text.isdecimal() and version < self._versions.get((kind.plural, other), 0):
+                return False
+            self._versions.pop((kind.plural, other), None)
         if deleted:
             self._versions.pop(place, None)
             self._deleted[place] = version
         else:
             self._versions[place] = version
         return True
+
+    def _kept_uid(self, kind: Kind, key: ScheduleKey) -> str:
+        """The uid of the object that is kept under this name; empty: none."""
+        if kind is SCHEDULES:
+            known = self.schedules.get(key)
+            return str(known["metadata"]["uid"]) if known else ""
+        child = self.children.get((kind.plural, key))
+        return child.revision.uid if child else ""
 
 
 def _excess(body: Body) -> int:

@@ -46,6 +46,7 @@ class LeaderElection:
         self._times, self._clock = times, clock
         self._body: Body | None = None
         self._seen: tuple[str, float] = ("", 0.0)
+        self._renewed = 0.0  # before the latest write of ours was sent: a standby may count from that moment
         self.is_standby = False  # another process was seen to renew the Lease while we wait
 
     async def acquire(self) -> str:
@@ -68,18 +69,16 @@ class LeaderElection:
 
     async def renew_until_lost(self) -> str:
         """Renew until the Lease is lost. Returns why. From then on this process must do nothing more."""
-        renewed = self._clock()
         while True:
             await asyncio.sleep(self._times.retry)
             try:
-                async with asyncio.timeout(max(0.1, renewed + self._times.deadline - self._clock())):
+                async with asyncio.timeout(max(0.1, self._renewed + self._times.deadline - self._clock())):
                     lost = await self._renew()
                 if lost:
                     return lost
-                renewed = self._clock()
             except (Outage, Refused, TimeoutError) as error:
-                if self._clock() - renewed >= self._times.deadline:
-                    return f"it could not be renewed for {self._times.deadline:g} s: {error or 'no answer'}"
+                if self._clock() - self._renewed >= self._times.deadline:
+                    return f"it could not be renewed for {self._times.deadline:g} s: {str(error) or 'no answer'}"
 
     async def release(self) -> None:
         """Let the next leader take over at once. Never raises: if it fails, the next leader waits until the lease expires."""
@@ -130,12 +129,14 @@ class LeaderElection:
         return await self._taken(self._client.replace(LEASES, desired))
 
     async def _taken(self, call: Any) -> bool:
+        began = self._clock()
         try:
             self._body = await call
         except Refused as refused:
             if refused.reason in ("Conflict", "AlreadyExists", "NotFound"):
                 return False
             raise
+        self._renewed = began
         return True
 
     def _spec(self, holder: str, changes: int) -> Body:

@@ -13,11 +13,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from kubesweep.errors import Damaged, Outage
-from kubesweep.queue.model import ErrorGroup, Pace, PlanVersion, ScheduleRef, Stats, SweepRequest
+from kubesweep.queue.model import (
+    Baseline,
+    DeadLetter,
+    ErrorGroup,
+    Key,
+    Pace,
+    PlanVersion,
+    RowState,
+    ScheduleRef,
+    Stats,
+    SweepRequest,
+)
 from kubesweep.queue.service import Opened, QueueService
 
 __all__ = ["OPEN_SECONDS", "PROBE_SECONDS", "GuardedQueue"]
@@ -66,8 +77,17 @@ class GuardedQueue:
         [stats] = await self._guarded(lambda: self._queue.stats([ref]))
         return stats
 
-    async def error_groups(self, ref: ScheduleRef) -> tuple[ErrorGroup, ...]:
-        return await self._guarded(lambda: self._queue.error_groups(ref))
+    async def error_groups(
+        self, ref: ScheduleRef, most: int = 20, *, state: RowState | None = RowState.DEAD
+    ) -> tuple[ErrorGroup, ...]:
+        return await self._guarded(lambda: self._queue.error_groups(ref, most, state=state))
+
+    async def dead_letters(
+        self, ref: ScheduleRef, *, error: str | None, keys: Sequence[Key] | None, most: int, state: RowState | None
+    ) -> tuple[DeadLetter, ...]:
+        return await self._guarded(
+            lambda: self._queue.dead_letters(ref, error=error, keys=keys, most=most, state=state)
+        )
 
     async def open_sweep(self, ref: ScheduleRef, request: SweepRequest) -> Opened:
         return await self._guarded(lambda: self._queue.open_sweep(ref, request))
@@ -84,11 +104,14 @@ class GuardedQueue:
     async def set_pace(self, ref: ScheduleRef, pace: Pace) -> None:
         await self._guarded(lambda: self._queue.set_pace(ref, pace))
 
-    async def replay(self, ref: ScheduleRef) -> int:
-        return await self._guarded(lambda: self._queue.replay(ref))
+    async def restore_baseline(self, ref: ScheduleRef, baseline: Baseline) -> None:
+        await self._guarded(lambda: self._queue.restore_baseline(ref, baseline))
 
-    async def purge(self, ref: ScheduleRef) -> int:
-        return await self._guarded(lambda: self._queue.purge(ref))
+    async def replay(self, ref: ScheduleRef, *, error: str | None, keys: Sequence[Key] | None) -> int:
+        return await self._guarded(lambda: self._queue.replay(ref, error=error, keys=keys))
+
+    async def purge(self, ref: ScheduleRef, *, error: str | None, keys: Sequence[Key] | None) -> int:
+        return await self._guarded(lambda: self._queue.purge(ref, error=error, keys=keys))
 
     async def forget(self, ref: ScheduleRef) -> None:
         await self._guarded(lambda: self._queue.forget(ref))

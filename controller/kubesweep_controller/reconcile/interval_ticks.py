@@ -63,7 +63,7 @@ def _moving(observation: Observation) -> bool:
     """True while work is under way, or while the status may be older than the queue's numbers."""
     if observation.stats is None:
         return True
-    if observation.stats.ready or observation.stats.running or observation.stats.delayed:
+    if observation.stats.ready or observation.stats.running or observation.stats.retries_pending:
         return True
     sweep = observation.stats.sweep
     if sweep is not None and sweep.state in (SweepState.PLANNING, SweepState.RUNNING):

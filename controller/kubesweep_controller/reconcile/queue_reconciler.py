@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from kubesweep.errors import Damaged, Outage
@@ -16,8 +16,9 @@ from kubesweep_controller.queue.guarded_queue import GuardedQueue
 from kubesweep_controller.reconcile.execute_commands import execute
 from kubesweep_controller.reconcile.recovery import needs_check
 from kubesweep_controller.reconcile.sweep_requests import due_requests
-from kubesweep_controller.status.commands import CommandResult, pending_commands
-from kubesweep_controller.status.observation import Observation, suspended
+from kubesweep_controller.status.baseline import lost_baseline
+from kubesweep_controller.status.commands import Command, CommandResult, pending_commands
+from kubesweep_controller.status.observation import Observation, paused, suspended
 
 __all__ = ["QueueReconciler"]
 
@@ -33,6 +34,7 @@ class QueueReconciler:
     namespaces: tuple[str, ...] = ()
     clock: Callable[[], float] = time.time
     _groups: dict[ScheduleKey, tuple[Stats, tuple[ErrorGroup, ...]]] = field(default_factory=dict)
+    _results: dict[ScheduleRef, dict[Command, CommandResult]] = field(default_factory=dict)
 
     async def observe(self, observation: Observation, *, control: bool = False) -> Observation:
         """The observation with the queue's answer. ``control``: first set the pace, and pause a schedule that must hand out no jobs."""
@@ -56,8 +58,8 @@ class QueueReconciler:
         results: list[CommandResult] = []
         try:
             acted = await self._resume(observation)
-            for command in pending_commands(observation):
-                results.append(await execute(self.queue, observation, command))
+            async for result in self._commands(observation):
+                results.append(result)
             for request in due_requests(observation):
                 opened = await self.queue.open_sweep(observation.ref, request)
                 if opened.warning:
@@ -68,8 +70,22 @@ class QueueReconciler:
             return self._failed(observation, outage), results
         return (await self.observe(observation, control=True) if acted or results else observation), results
 
+    async def _commands(self, observation: Observation) -> AsyncIterator[CommandResult]:
+        """The results of the pending commands. A command is pending again if the API server did not take the status that has its
+        result. It is not executed again then, so that its answer says what it did."""
+        pending, known = pending_commands(observation), self._results.pop(observation.ref, {})
+        kept = {each: known[each] for each in pending if each in known}
+        if pending:
+            self._results[observation.ref] = kept
+        for command in pending:
+            if command not in kept:
+                kept[command] = await execute(self.queue, observation, command)
+            yield kept[command]
+
     def forget(self, key: ScheduleKey) -> None:
         self._groups.pop(key, None)
+        for ref in [each for each in self._results if (each.namespace, each.name) == key]:
+            del self._results[ref]
 
     async def collect_garbage(self, served: Collection[tuple[str, str, str]]) -> None:
         """Delete the keys of schedules that no longer exist. ``served``: namespace, name and uid of those that do.
@@ -102,33 +118,36 @@ class QueueReconciler:
         return known[1]
 
     async def _control(self, observation: Observation, stats: Stats) -> bool:
-        """Set again what a lost queue forgot. False where nothing had to be set."""
+        """Set again what a lost queue forgot. False where nothing had to be set.
+
+        The pace comes after the baseline: a worker that finds neither waits for both (jobs/approval.py)."""
         pace, acted = observation.pace, False
-        if stats.known and pace is not None and stats.pace != pace:
+        if (baseline := lost_baseline(replace(observation, stats=stats))) is not None:
+            await self.queue.restore_baseline(observation.ref, baseline)
+            acted = True
+        if stats.known and pace is not None and (stats.pace != pace or not stats.paced):
             await self.queue.set_pace(observation.ref, pace)
             acted = True
-        if stats.known and _paused(observation) and not stats.paused:
+        # The second: an older version paused it, or the queue lost when it was. Its time does not count from now on.
+        if stats.known and paused(observation) and (not stats.paused or stats.paused_since is None):
             await self.queue.pause(observation.ref, True)
             acted = True
         return acted
 
     async def _resume(self, observation: Observation) -> bool:
         assert observation.stats is not None
-        if _paused(observation) or not observation.stats.paused or observation.plan is None:
+        if paused(observation) or not observation.stats.paused or observation.plan is None:
             return False
         await self.queue.pause(observation.ref, False)
         return True
 
     async def _check(self, observation: Observation) -> bool:
-        """Have a worker check the source: once for each plan, and again where a worker reported a failure. True where it was enqueued."""
+        """Have a worker check the source until it reported on this plan, and again where it reported a failure. True where it was enqueued.
+
+        Also where this plan was checked before: the report may be lost, or an edit that was taken back replaced it."""
         if observation.plan is None or observation.stats is None or suspended(observation):
             return False
         mine = observation.plan.version
         checked = any(each.kind == "SourceReady" and each.plan.same(mine) for each in observation.stats.findings)
-        again = needs_check(observation)
-        return (again or not checked) and await self.queue.enqueue_check(observation.ref, mine, again=again)
-
-
-def _paused(observation: Observation) -> bool:
-    """Whether the queue must hand out no jobs."""
-    return suspended(observation) or (observation.pace is not None and observation.pace.paused)
+        wanted = needs_check(observation) or not checked
+        return wanted and await self.queue.enqueue_check(observation.ref, mine, again=True)

@@ -175,7 +175,7 @@ class Reconciler:
         return RECHECK_SECONDS
 
     async def _report(self, observation: Observation, results: list[CommandResult]) -> None:
-        status = build_status(observation, [each.command for each in results])
+        status = build_status(observation, results)
         self.metrics.observe(observation, status)
         if status == observation.body.get("status"):
             return

@@ -13,17 +13,20 @@ from typing import Any
 
 import msgspec
 
-from kubesweep.queue.model import HISTORY, ErrorGroup, Stats, Sweep, SweepState
+from kubesweep.proposal import key_texts
+from kubesweep.queue.model import AHEAD, HISTORY, ErrorGroup, Stats, Sweep, SweepState
 from kubesweep.text import clip
 from kubesweep_controller.status.active_schedule import active_schedule
 from kubesweep_controller.status.backlog import backlog_status
-from kubesweep_controller.status.commands import Command
+from kubesweep_controller.status.baseline import baseline_status
+from kubesweep_controller.status.commands import CommandResult, answers
 from kubesweep_controller.status.conditions.build_conditions import build_conditions
 from kubesweep_controller.status.conditions.degraded import approval_message
 from kubesweep_controller.status.formatting import generation_of, parse_time, time_text
-from kubesweep_controller.status.history import COUNTS, key_texts, last_of, past_of, previous, sweeps_of
+from kubesweep_controller.status.history import COUNTS, last_of, past_of, previous, sweeps_of
 from kubesweep_controller.status.missed_ticks import counts_of, last_tick, missed_ever
 from kubesweep_controller.status.observation import Observation, ticks_often
+from kubesweep_controller.status.signals import signals_of
 from kubesweep_controller.status.throttle import essence, throttle_of
 
 __all__ = ["COUNT_INTERVAL", "build_status"]
@@ -34,16 +37,16 @@ MAX_GROUPS = 20
 _DIGITS = re.compile(r"[0-9]+")
 
 
-def build_status(observation: Observation, handled: Sequence[Command] = ()) -> dict[str, Any]:
+def build_status(observation: Observation, results: Sequence[CommandResult] = ()) -> dict[str, Any]:
     """The whole status. It equals the one in ``observation.body`` where nothing needs to be written now.
 
-    ``handled`` are the commands that this reconcile executed: their nonces go into ``status.handled``. A field without a value is
-    left out, so the result replaces the status as a whole.
+    ``results`` are those of the commands that this reconcile executed, for ``status.handled`` and ``status.answers``. A field without
+    a value is left out, so the result replaces the status as a whole.
     """
     before = dict(previous(observation))
-    if not handled and _is_short_outage(observation, before):
+    if not results and _is_short_outage(observation, before):
         return before
-    status = _whole(observation, before, handled)
+    status = _whole(observation, before, results)
     if _comparable(status) == _comparable({name: value for name, value in before.items() if name != "countedTime"}):
         return before
     if observation.stats is None:
@@ -73,7 +76,7 @@ def _counted(status: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any
     return status | ({"countedTime": before["countedTime"]} if "countedTime" in before else {})
 
 
-def _whole(observation: Observation, before: Mapping[str, Any], handled: Sequence[Command]) -> dict[str, Any]:
+def _whole(observation: Observation, before: Mapping[str, Any], results: Sequence[CommandResult]) -> dict[str, Any]:
     sweeps, missed = sweeps_of(observation), missed_ever(observation)
     conditions = build_conditions(observation, missed)
     status: dict[str, Any] = {
@@ -84,12 +87,16 @@ def _whole(observation: Observation, before: Mapping[str, Any], handled: Sequenc
         "lastScheduleTime": _time(last_tick(observation)),
         "lastSuccessfulTime": _last_success(sweeps, before),
         "lastMissedTime": _time(missed),
+        "resumedTime": _resumed(observation, before),
         "throttle": throttle_of(observation, before),
+        "signals": signals_of(observation, before),
         "backlog": backlog_status(observation, before),
         "lastSweep": _last_sweep(observation, sweeps[0]) if sweeps else None,
         "history": [past_of(sweep) for sweep in sweeps[1 : HISTORY + 1]] or None,
+        "baseline": baseline_status(observation),
         "plan": observation.plan.version.hash if observation.plan is not None else before.get("plan"),
-        "handled": _handled(before, handled),
+        "handled": _handled(before, results),
+        "answers": answers(before, results, observation.now),
         "servedBy": before.get("servedBy"),
     }
     if observation.stats is None:
@@ -106,6 +113,15 @@ def _last_sweep(observation: Observation, sweep: Sweep) -> dict[str, Any]:
     return last_of(sweep)
 
 
+def _resumed(observation: Observation, before: Mapping[str, Any]) -> str | None:
+    """A queue that lost its data does not know it any more. A time that is ahead was written before the clock was set back."""
+    resumed = None if observation.stats is None else observation.stats.resumed
+    if resumed is None:
+        known = parse_time(before.get("resumedTime"))
+        resumed = known if known is not None and known <= observation.now + AHEAD else None
+    return None if resumed is None else time_text(int(resumed))
+
+
 def _time(seconds: float | None) -> str | None:
     return None if seconds is None else time_text(seconds)
 
@@ -117,8 +133,9 @@ def _last_success(sweeps: tuple[Sweep, ...], before: Mapping[str, Any]) -> str |
     return None if latest is None else time_text(int(latest))
 
 
-def _handled(before: Mapping[str, Any], handled: Sequence[Command]) -> dict[str, str] | None:
-    echoed = dict(before.get("handled") or {}) | {command.field: command.nonce for command in handled}
+def _handled(before: Mapping[str, Any], results: Sequence[CommandResult]) -> dict[str, str] | None:
+    executed = {each.command.field: each.command.nonce for each in results}
+    echoed = dict(before.get("handled") or {}) | executed
     return echoed or None
 
 
@@ -158,7 +175,7 @@ def _essence(status: Mapping[str, Any], frequent: bool) -> tuple[object, ...]:
     state = sweep.get("state")
     open_ = state in (SweepState.PLANNING, SweepState.RUNNING)
     latest = None if frequent else (sweep.get("id"), _begun(sweep) if open_ else state)
-    fields = ("observedGeneration", "handled", "lastMissedTime")
+    fields = ("observedGeneration", "handled", "lastMissedTime", "baseline")
     return summaries, latest, essence(status.get("throttle") or {}), *(status.get(name) for name in fields)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from kubesweep.quantities import duration
 from kubesweep.queue.model import Sweep, SweepState
+from kubesweep_controller.status.baseline import read_baseline
 from kubesweep_controller.status.commands import CommandResult
 from kubesweep_controller.status.conditions.dead_letters import dead_letter_message, grown_groups
 from kubesweep_controller.status.conditions.degraded import approval_message, ended_message, missed_tick_message
@@ -54,6 +55,7 @@ def events_of(
             *_keeping_up(before, status),
             *_sweeps(observation),
             *_missed(observation, before, status),
+            *_failover(before, status),
         ]
         events += [*_dead_letters(observation), *_recovered(observation, before, status)]
     return events
@@ -188,6 +190,18 @@ def _missed(observation: Observation, before: Mapping[str, Any], status: Mapping
     at = parse_time(tick)
     if tick != before.get("lastMissedTime") and at is not None:
         yield EventRequest(Reason.MISSED_SCHEDULE, missed_tick_message(observation, at), str(tick))
+
+
+def _failover(before: Mapping[str, Any], status: Mapping[str, Any]) -> Iterator[EventRequest]:
+    """The same database on another timeline. Sweeps continue: it has the rows that the primary had."""
+    old, new = (read_baseline(each.get("baseline")) for each in (before, status))
+    if old is None or new is None or not new.follows(old):
+        return
+    note = (
+        f"the database went from timeline {old.database.timeline} to {new.database.timeline}: a standby was promoted, or a backup "
+        "was replayed. Sweeps continue. If it was a backup, rows that were swept since it was made are swept again"
+    )
+    yield EventRequest(Reason.DATABASE_FAILOVER, note, f"{new.database.name} {new.database.timeline}", warning=False)
 
 
 def _dead_letters(observation: Observation) -> Iterator[EventRequest]:

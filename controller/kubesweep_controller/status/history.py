@@ -6,21 +6,21 @@ knowing it, the sweep is Lost. Only this module decides that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from kubesweep.queue.model import HISTORY, Key, PlanVersion, Sweep, SweepState, key_text, parse_key
-from kubesweep.text import clip, escaped
+from kubesweep.proposal import key_texts, proposal_of, read_proposal
+from kubesweep.queue.model import HISTORY, PlanVersion, Sweep, SweepState, parse_key
+from kubesweep.text import clip
 from kubesweep_controller.status.formatting import parse_time, time_text
 from kubesweep_controller.status.observation import Observation
 
-__all__ = ["key_texts", "last_of", "past_of", "previous", "sweeps_of"]
+__all__ = ["last_of", "past_of", "previous", "sweeps_of"]
 
 LOST_REASON = "QueueLost"
 LOST_MESSAGE = "the queue no longer knows this sweep; the next one finds the rows that are still stale"
-MAX_KEY_TEXT = 1000
 COUNTS = ("planned", "applied", "skipped", "unconfirmed", "retrying", "dead")
 _NO_PLAN = PlanVersion(0, "")
 
@@ -75,14 +75,11 @@ def last_of(sweep: Sweep) -> dict[str, Any]:
         entry["message"] = clip(sweep.message, 1024)
     if sweep.cutoff is not None:
         entry["cutoff"] = clip(sweep.cutoff, 128)
-    if samples := key_texts(sweep.samples):
+    if sweep.mode == "DryRun" and (samples := key_texts(sweep.samples)):
         entry["sampleKeys"] = samples
+    if (proposal := proposal_of(sweep)) is not None:
+        entry["proposal"] = proposal
     return entry
-
-
-def key_texts(keys: Iterable[Key]) -> list[str]:
-    """Keys for people. A key that is longer than a screen is left out."""
-    return [text for text in (escaped(key_text(key)) for key in keys) if len(text) <= MAX_KEY_TEXT]
 
 
 def _read(entry: object) -> Sweep | None:
@@ -110,6 +107,13 @@ def _read(entry: object) -> Sweep | None:
         finished=parse_time(entry.get("completionTime")),
         capped=bool(entry.get("capped", False)),
         stopped="",  # known to the queue only
-        samples=tuple(parse_key(text) for text in entry.get("sampleKeys") or ()),
-        **counts,
+        **{"samples": tuple(parse_key(text) for text in entry.get("sampleKeys") or ()), **_proposed(entry), **counts},
     )
+
+
+def _proposed(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What the entry's proposal says of the sweep; of a dry run the entry itself has all keys."""
+    read = read_proposal(entry.get("proposal"))
+    if "sampleKeys" in entry:
+        read.pop("samples", None)
+    return read

@@ -18,7 +18,7 @@ from kubesweep.durations import parse_duration
 from kubesweep.errors import Outage, SpecError
 from kubesweep.queue.model import ErrorGroup, Pace, ScheduleRef, Stats
 
-__all__ = ["Children", "Observation", "suspended", "ticks_often"]
+__all__ = ["Children", "Observation", "paused", "suspended", "ticks_often"]
 
 FREQUENT = 60.0  # seconds
 
@@ -71,6 +71,11 @@ def suspended(observation: Observation) -> bool:
         return observation.schedule.spec.suspend
     spec = observation.body.get("spec")
     return isinstance(spec, Mapping) and spec.get("suspend") is True
+
+
+def paused(observation: Observation) -> bool:
+    """Whether a person stopped the schedule, so that the queue hands out no jobs: it is suspended, or its rate is 0."""
+    return suspended(observation) or (observation.pace is not None and observation.pace.paused)
 
 
 def ticks_often(observation: Observation) -> bool:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
+
 from kubesweep.api import plan
 from kubesweep.api.models import actions, spec
 from kubesweep.api.models import source as source_model
@@ -23,18 +27,11 @@ def compile_plan(
         uid=known,
         generation=meta.generation if generation is None else generation,
         mode=body.mode,
-        source=_source(body.source),
+        source=_source(body.source, body.effect is not None),
         match=tuple(_match(each) for each in body.match),
         effect=_effect(body.effect) if body.effect else None,
         write=_write(body.write) if body.write else None,
-        limits=plan.RowLimits(
-            batch_rows=body.limits.batch_rows,
-            batch_time=parse_duration(body.limits.batch_time),
-            # A float, as in the plan's JSON: otherwise the two would have different hashes.
-            rows_per_second=None if body.limits.rows_per_second is None else float(body.limits.rows_per_second),
-            max_rows_per_sweep=body.limits.max_rows_per_sweep,
-            approve_above_rows=body.limits.approve_above.rows if body.limits.approve_above else None,
-        ),
+        limits=_limits(body.limits),
         retry=plan.RetryPolicy(
             max_attempts=body.retry.max_attempts,
             backoff=parse_duration(body.retry.backoff),
@@ -48,7 +45,24 @@ def compile_plan(
     )
 
 
-def _source(source: source_model.Source) -> plan.Source:
+def _limits(limits: spec.RowLimits) -> plan.RowLimits:
+    above = limits.approve_above
+    return plan.RowLimits(
+        batch_rows=limits.batch_rows,
+        batch_time=parse_duration(limits.batch_time),
+        # A float, as in the plan's JSON: otherwise the two would have different hashes.
+        rows_per_second=None if limits.rows_per_second is None else float(limits.rows_per_second),
+        max_rows_per_sweep=limits.max_rows_per_sweep,
+        approve_above_rows=above.rows if above else None,
+        approve_above_share=above.share if above else None,
+        approve_above_times_median=above.times_median if above else None,
+    )
+
+
+def _source(source: source_model.Source, has_effect: bool) -> plan.Source:
+    health = source.health.limits if source.health else None
+    if health is not None and has_effect:  # it waits for its receiver most of the time
+        health = msgspec.structs.replace(health, yields=False)
     return plan.Source(
         table=source.table,
         schema=source.schema_name,
@@ -57,7 +71,7 @@ def _source(source: source_model.Source) -> plan.Source:
         statement_timeout=parse_duration(source.statement_timeout),
         naive_time_zone=source.naive_time_zone,
         session=_session(source.session) if source.session else plan.Session(),
-        health=source.health.limits if source.health else None,
+        health=health,
     )
 
 
@@ -70,14 +84,19 @@ def _session(session: source_model.Session) -> plan.Session:
     )
 
 
+def _set(values: Sequence[str]) -> tuple[str, ...]:
+    """The values of a set: their order, and one that is named twice, change neither the plan nor its hash."""
+    return tuple(sorted(set(values)))
+
+
 def _match(match: source_model.Match) -> plan.Match:
     if match.sql is not None:
         return plan.Match(op="sql", sql=match.sql)
     column = match.column or ""
     if match.in_ is not None:
-        return plan.Match(op="in", column=column, values=tuple(match.in_))
+        return plan.Match(op="in", column=column, values=_set(match.in_))
     if match.not_in is not None:
-        return plan.Match(op="notIn", column=column, values=tuple(match.not_in))
+        return plan.Match(op="notIn", column=column, values=_set(match.not_in))
     if match.before is not None:
         return plan.Match(op="before", column=column, offset=before_offset(match.before), unit=match.unit or "")
     if match.after is not None:

@@ -112,6 +112,14 @@ class RowLimits(_Part, frozen=True, kw_only=True):
     rows_per_second: float | None = None
     max_rows_per_sweep: int | None = None
     approve_above_rows: int | None = None
+    approve_above_share: int | None = None  # per cent of the table's rows
+    approve_above_times_median: int | None = None
+
+    @property
+    def has_approval_bounds(self) -> bool:
+        """True where a sweep may have to await approval because of what it finds."""
+        bounds = (self.approve_above_rows, self.approve_above_share, self.approve_above_times_median)
+        return any(bound is not None for bound in bounds)
 
 
 class RetryPolicy(_Part, frozen=True, kw_only=True):
@@ -205,8 +213,14 @@ class Plan(_Part, frozen=True, kw_only=True, dict=True):  # dict: for cached_pro
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Plan:
-        """Raises ``msgspec.ValidationError`` where the text is not a plan of this version's shape."""
-        return msgspec.json.decode(text, type=cls)
+        """Raises ``msgspec.DecodeError`` where the text is not a plan of this version's shape."""
+        try:
+            return msgspec.json.decode(text, type=cls)
+        except (
+            UnicodeDecodeError,
+            UnicodeEncodeError,
+        ) as error:  # bytes that are no text, as they are in an environment variable
+            raise msgspec.DecodeError(f"it is not UTF-8 text ({error.reason})") from None
 
 
 # Fields outside of the hash: speed, sizes and time limits. Jobs from before an edit of one of them stay valid, and workers with

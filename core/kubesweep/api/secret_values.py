@@ -10,6 +10,8 @@ import binascii
 import re
 from collections.abc import Mapping
 
+from kubesweep.urls import BARE_PERCENT, UNESCAPED, has_bare_percent, has_unescaped_login
+
 SCHEMES = ("postgresql", "postgres", "sqlite")
 _FOREIGN = ("mysql", "mariadb", "mssql", "oracle", "mongodb", "redis", "http", "https", "file", "jdbc:postgresql")
 
@@ -36,6 +38,12 @@ MAX_SIGNING_SECRETS = 8  # each adds 48 bytes to a header of every request
 def check_url(url: str) -> str:
     """The URL without surrounding blanks. Raises ValueError without any part of the URL that could be a password."""
     url = url.strip()
+    if variable := re.search(r"\$\{[A-Za-z_]\w*\}", url):
+        state = f"is the text {url}" if variable[0] == url else "has a ${NAME} in it"
+        raise ValueError(
+            f"the database's URL {state}, which only a local run replaces, and only in stringData: apply the file with "
+            "envsubst < FILE | kubectl apply -f -, or write the URL itself"
+        )
     wanted = "write postgresql://user:password@host:5432/database, or sqlite:///file.db in local runs"
     scheme, mark, _ = url.partition("://")
     if not mark:
@@ -48,6 +56,10 @@ def check_url(url: str) -> str:
         raise ValueError(f"the scheme {name} is not supported: {wanted}")
     if re.search(r"[\x00-\x20\x7f]", url):
         raise ValueError("the database's URL has a blank or control character in it: write it as %20 and the like")
+    if scheme != "sqlite" and has_unescaped_login(url):
+        raise ValueError(f"the database's URL cannot be read: {UNESCAPED}")
+    if scheme != "sqlite" and has_bare_percent(url):
+        raise ValueError(f"the database's URL cannot be read: {BARE_PERCENT}")
     return url
 
 

@@ -27,21 +27,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from kubesweep.errors import Damaged
 from kubesweep.queue.model import (
-    DeadLetter,
+    Baseline,
     Job,
     Key,
     Opened,
     Pace,
     PlanVersion,
-    RowState,
     ScheduleRef,
     Settled,
+    Stats,
     SweepRequest,
 )
 from kubesweep.queue.worker_queue import Closable, Statistics, WorkerQueue
 
-__all__ = ["Job", "Opened", "OperatorQueue", "ProducerQueue", "QueueService", "Settled", "WorkerQueue"]
+__all__ = ["Job", "Opened", "OperatorQueue", "ProducerQueue", "QueueService", "Settled", "WorkerQueue", "stats_of_each"]
 
 
 class ProducerQueue(Closable, Protocol):
@@ -78,7 +79,7 @@ class ProducerQueue(Closable, Protocol):
 class OperatorQueue(ProducerQueue, Statistics, Protocol):
     """What the controller and a person at a terminal may do. They start and control sweeps, but take no jobs.
 
-    ``error`` and ``keys`` select excluded rows. If both are given, a row must match both. Empty ``keys`` select nothing.
+    ``error`` and ``keys`` select excluded rows as in ``dead_letters``.
     """
 
     async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion, *, again: bool = False) -> bool:
@@ -91,12 +92,17 @@ class OperatorQueue(ProducerQueue, Statistics, Protocol):
     async def approve(self, ref: ScheduleRef, sweep: str | None = None) -> str | None:
         """Approve the sweep that awaits it; ``sweep`` None: whichever it is. Returns its id, or None if there is none.
 
-        The sweep is planned from the start, with its cutoff, and :meth:`WorkerQueue.approved` returns its id.
+        The sweep is planned from the start, with its cutoff, and :meth:`WorkerQueue.approved` returns its id. Retries that
+        were blocked are due.
         """
         ...
 
     async def pause(self, ref: ScheduleRef, paused: bool) -> None:
         """While a schedule is paused nothing is claimed. All other operations work. Ignored for an unknown schedule."""
+        ...
+
+    async def restore_baseline(self, ref: ScheduleRef, baseline: Baseline) -> None:
+        """Set ``Stats.baseline`` of a schedule that has none, because the queue lost it. Ignored for an unknown schedule."""
         ...
 
     async def set_pace(self, ref: ScheduleRef, pace: Pace) -> None:
@@ -107,23 +113,12 @@ class OperatorQueue(ProducerQueue, Statistics, Protocol):
         """The schedules that this queue has, sorted. Best effort, for people at a terminal."""
         ...
 
-    async def dead_letters(
-        self,
-        ref: ScheduleRef,
-        *,
-        error: str | None = None,
-        keys: Sequence[Key] | None = None,
-        most: int = 100,
-        state: RowState | None = RowState.DEAD,
-    ) -> tuple[DeadLetter, ...]:
-        """Dead letters, newest first. ``state`` as in ``error_groups``. A row in retry has the time of its last attempt."""
-        ...
-
     async def replay(self, ref: ScheduleRef, *, error: str | None = None, keys: Sequence[Key] | None = None) -> int:
         """Retry dead letters at once, with fresh attempts and the same Idempotency-Keys. Returns the number of rows.
 
         - The rows stay excluded and keep their history. Each job has at most ``MAX_JOB_KEYS`` rows of one sweep.
         - Rows in retry that are not due yet become due, with fresh attempts too.
+        - While a sweep awaits approval, all of them are blocked, as every retry is (``Stats.retries_blocked``).
         - Rows of an origin other than ``Stats.origin`` are left alone: their keys name rows of another table.
         """
         ...
@@ -142,3 +137,16 @@ class OperatorQueue(ProducerQueue, Statistics, Protocol):
 
 class QueueService(WorkerQueue, OperatorQueue, Protocol):
     """All operations of the queue, for a program that plays every part, such as a local run."""
+
+
+async def stats_of_each(queue: Statistics, refs: Sequence[ScheduleRef]) -> tuple[Stats, ...]:
+    """As ``queue.stats``, but a damaged schedule does not hide the others: its answer has only ``damage``. Raises ``Outage``."""
+    if not refs:
+        return ()
+    try:
+        return await queue.stats(refs)
+    except Damaged as damaged:
+        if len(refs) == 1:
+            return (Stats(damage=str(damaged)),)
+    found = [await stats_of_each(queue, [ref]) for ref in refs]
+    return tuple(stats for (stats,) in found)

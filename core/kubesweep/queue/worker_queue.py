@@ -9,9 +9,11 @@ from kubesweep.queue.model import (
     Budget,
     Claim,
     Claims,
+    DeadLetter,
     ErrorGroup,
     ExcludedRows,
     Finding,
+    Key,
     Limits,
     Pace,
     RowState,
@@ -58,6 +60,21 @@ class Statistics(Closable, Protocol):
         """
         ...
 
+    async def dead_letters(
+        self,
+        ref: ScheduleRef,
+        *,
+        error: str | None = None,
+        keys: Sequence[Key] | None = None,
+        most: int = 100,
+        state: RowState | None = RowState.DEAD,
+    ) -> tuple[DeadLetter, ...]:
+        """Dead letters, newest first. ``state`` as in ``error_groups``. A row in retry has the time of its last attempt.
+
+        ``error`` and ``keys`` select excluded rows. If both are given, a row must match both. Empty ``keys`` select nothing.
+        """
+        ...
+
 
 class WorkerQueue(Statistics, Protocol):
     """What a worker may do: take jobs, settle them, and report what it found out about the database."""
@@ -71,6 +88,8 @@ class WorkerQueue(Statistics, Protocol):
         - Nothing is taken while the schedule is paused or the row budget is in debt. The rows of each job are debited, and
           the job that leads into debt is the last one.
         - Waiting or expired planned jobs of a settled sweep are dropped.
+        - From when a sweep awaits approval, retries are blocked: none is taken, until the sweep is approved or a sweep plans a
+          window with a baseline. Those that are claimed already go on, and join the others when their lease ends.
         - An unknown schedule answers ``lost``.
         - An expired claim belongs to its owner until another claim takes the job: until then it can be extended, settled or
           released. With ``limits.own_expired_only`` the caller takes only its own expired claims.
@@ -127,7 +146,7 @@ class WorkerQueue(Statistics, Protocol):
         ...
 
     async def advance(self, ref: ScheduleRef, claim: Claim, window: Window) -> bool:
-        """Settle a plan job: enqueue ``Window.entries`` and record cutoff, planned, capped and samples.
+        """Settle a plan job: enqueue ``Window.entries`` and record cutoff, planned, capped, samples and the schedule's baseline.
 
         False where the claim is lost or the sweep is settled. Then nothing is enqueued, and the claim ends.
 

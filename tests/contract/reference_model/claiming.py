@@ -34,6 +34,7 @@ class Claiming(State):
         else:
             self._cap_leases(limits.lease)
             self._drop_expired()
+            self._block_expired()
             self._admit()
             due = self._due()
             assert len(answer.jobs) == min(want, len(due)) or credit is not None
@@ -46,7 +47,7 @@ class Claiming(State):
             assert all(rank >= ranks[-1] for rank, _ in due if ranks), "a job was claimed before one that waits longer"
             if rate is not None and credit is not None:
                 self._debit(answer, want, len(due), rate, credit)
-        delayed = [entry.ready for entry in self.entries if entry.delayed]
+        delayed = [entry.ready for entry in self.entries if entry.delayed and not (self.blocked and entry.job.is_retry)]
         assert answer.next_delayed == min(delayed, default=None)
         assert answer.next_in == (None if answer.next_delayed is None else answer.next_delayed - self.clock())
 
@@ -70,6 +71,11 @@ class Claiming(State):
             if not (self._expired(entry) and entry.planned and self.find_open_sweep(entry.job.sweep) is None)
         ]
 
+    def _block_expired(self) -> None:
+        for entry in self.entries:
+            if self.blocked and entry.job.is_retry and self._expired(entry):
+                entry.owner, entry.ready, entry.delayed = None, entry.lease, True
+
     def _expired(self, entry: Entry) -> bool:
         return entry.owner is not None and entry.lease <= self.clock()
 
@@ -77,7 +83,7 @@ class Claiming(State):
         """All jobs that a claim may take: expired leases, then due retries, then waiting jobs, each oldest first."""
         expired = [((0, entry.lease), entry) for entry in self.entries if self._expired(entry)]
         idle = [entry for entry in self.entries if entry.owner is None]
-        retries = [((1, entry.ready), entry) for entry in idle if entry.delayed and entry.ready <= self.clock()]
+        retries = [((1, entry.ready), entry) for entry in idle if entry.delayed and self.is_due(entry)]
         return expired + retries + [((2, entry.queued), entry) for entry in idle if not entry.delayed]
 
     def _assign(self, claim: Claim, lease: float, due: list[tuple[Rank, Entry]], wait: float) -> Rank:
@@ -107,7 +113,7 @@ class Claiming(State):
         else:
             entry.job, entry.owner, entry.ready = claim.job, None, self.clock()
             entry.deliveries -= 1
-            entry.queued = self._next_place()
+            entry.queued, entry.delayed = self._next_place(), self.blocked and entry.job.is_retry
 
     def _each(self, claims: Sequence[Claim], operation: Callable[[Entry, Claim], None]) -> set[str]:
         lost = set()

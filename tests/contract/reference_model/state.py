@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kubesweep.queue.model import (
+    Baseline,
     Claim,
     Job,
     Key,
@@ -71,11 +72,13 @@ class State:
         self.paused = False
         self.last_tick: float | None = None
         self.ticks = dict.fromkeys(OpenResult, 0)
+        self.blocked = False  # retries are not claimed
         self.sweeps: list[SweepRecord] = []  # newest first
         self.entries: list[Entry] = []
         self.attempts: dict[Key, list[str]] = {}  # of every excluded row
         self.dead_letters: dict[Key, DeadLetterRecord] = {}
         self.checked: set[str] = set()
+        self.baseline: Baseline | None = None
         self.tokens: float | None = None
         self.rate: float | None = None
         self.tokens_at = 0.0
@@ -98,9 +101,15 @@ class State:
         """The time of the due retries and of the first waiting job. If the clock was set back, others may seem older."""
         idle = [entry for entry in self.entries if entry.owner is None]
         line = [entry for entry in idle if not entry.delayed]
-        due = [entry.ready for entry in idle if entry.delayed and entry.ready <= self.clock()]
+        due = [entry.ready for entry in idle if entry.delayed and self.is_due(entry)]
         first = min(line, key=lambda entry: entry.queued, default=None)
         return min([*due, *([] if first is None else [first.ready])], default=None)
+
+    def is_due(self, entry: Entry) -> bool:
+        """Whether a job that no worker has may be claimed."""
+        if not entry.delayed:
+            return True
+        return entry.ready <= self.clock() and not (self.blocked and entry.job.is_retry)
 
     def entry_of(self, claim: Claim) -> Entry | None:
         fence = (claim.id, claim.consumer, claim.delivery)
@@ -132,7 +141,8 @@ class State:
                 entry.ready = self._leased_until() or min(entry.ready, self.clock())
 
     def _enqueue(self, job: Job, place: int | None = None) -> None:
-        self.entries.append(Entry(job, self.clock(), self._next_place() if place is None else place))
+        delayed = self.blocked and job.is_retry
+        self.entries.append(Entry(job, self.clock(), self._next_place() if place is None else place, delayed))
 
     def _next_place(self) -> int:
         self.places += 1
@@ -143,6 +153,12 @@ class State:
         record.finished = None if state is SweepState.AWAITING_APPROVAL else self.clock()
         gone = [entry for entry in self.open_entries(record.id) if entry.owner is None]
         self.entries = [entry for entry in self.entries if entry not in gone]
+
+    def _block_retries(self) -> None:
+        self.blocked = True
+        for entry in self.entries:
+            if entry.job.is_retry and entry.owner is None:
+                entry.delayed = True
 
     def _finish(self, record: SweepRecord) -> bool:
         if record.state not in (SweepState.PLANNING, SweepState.RUNNING) or self.open_entries(record.id):

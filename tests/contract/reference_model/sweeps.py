@@ -7,6 +7,7 @@ from kubesweep.queue.model import (
     BEHIND,
     HISTORY,
     RETRY_PAUSE,
+    Baseline,
     Claim,
     Job,
     JobKind,
@@ -102,6 +103,8 @@ class Sweeps(State):
             self._enqueue(job)
         record.planned += window.planned
         record.cutoff = window.cutoff
+        if window.baseline is not None:
+            self.baseline, self.blocked = window.baseline, False
         if window.next is None:
             record.state = SweepState.RUNNING
         self._finish(record)
@@ -123,6 +126,7 @@ class Sweeps(State):
         if state is SweepState.AWAITING_APPROVAL:
             record.cutoff = record.cutoff or claim.job.cutoff
             record.planned -= sum(entry.job.rows for entry in self.open_entries(record.id) if entry.owner is None)
+            self._block_retries()
         self._end(record, state)
         return True
 
@@ -130,6 +134,10 @@ class Sweeps(State):
         if not self.sweeps or self.sweeps[0].state is not SweepState.AWAITING_APPROVAL:
             return None
         record = self.sweeps[0]
-        record.state = SweepState.PLANNING
+        record.state, self.blocked = SweepState.PLANNING, False
         self._enqueue(Job(JobKind.PLAN, record.plan, record.id, cutoff=record.cutoff, planned=record.planned))
         return record.id
+
+    def restore_baseline(self, baseline: Baseline) -> None:
+        if self.known and self.baseline is None:
+            self.baseline = baseline

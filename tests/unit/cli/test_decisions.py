@@ -11,11 +11,12 @@ from kubesweep.errors import KubesweepError, LeaseLost, Outage, SpecError, Sweep
 from kubesweep.queue.model import PlanVersion, ScheduleRef, Sweep, SweepState, parse_key, plain_key
 from kubesweep.ticks import Cron, Every
 from kubesweep_cli.commands.dead_letters import Choice
-from kubesweep_cli.main import _unexpected, global_options_first
 from kubesweep_cli.runner.clock import Clock
 from kubesweep_cli.shell.exit_codes import Exit, NotFound, Unreachable, code_of_error, code_of_sweep
 from kubesweep_cli.shell.schedule_names import find, label, labels, typed_name
 from kubesweep_cli.shell.state_paths import file_url, log_file, queue_option, queue_url, state_folder, url_option
+from kubesweep_cli.syntax.arguments import in_typers_order
+from kubesweep_cli.syntax.group import meant
 
 IDLE = ScheduleRef.local("default", "process-idle")
 EXPIRED = ScheduleRef.local("default", "process-expired")
@@ -53,28 +54,49 @@ def test_a_sweep_with_a_dead_row_or_no_sweep_at_all_is_not_clean() -> None:
     assert code_of_sweep(None) == Exit.FAILURE
 
 
-def test_global_options_may_stand_behind_the_command() -> None:
-    assert global_options_first(["run", "-f", "a.yaml", "-v", "--no-color"]) == [
-        "-v",
-        "--no-color",
-        "run",
-        "-f",
-        "a.yaml",
-    ]
-    assert global_options_first(["dead", "show", "--", "-v"]) == ["dead", "show", "--", "-v"]
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("run -f a.yaml -v --no-color", "-v --no-color run -f a.yaml"),
+        ("dead show -- -v", "dead show -- -v"),
+        ("-n shop status", "status -n shop"),
+        ("-n=shop -o=json status carts -q", "-q status --namespace=shop --output=json carts"),
+        ("--queue=sqlite:///q.db --no-color dead list", "--no-color dead list --queue=sqlite:///q.db"),
+        ("-nshop dead", "dead -nshop"),
+        ("dead -n shop list", "dead list -n shop"),
+        ("--queue=redis://q dead -n shop retry a", "dead retry --queue=redis://q -n shop a"),
+        ("-f a.yaml -f b.yaml check", "check -f a.yaml -f b.yaml"),
+        ("-f a.yaml", "-f a.yaml"),
+        ("status -n= carts", "status --namespace= carts"),
+        ("run -", "run -"),
+        ("-f", "-f"),
+        ("--version -n x", "--version -n x"),
+        ("", ""),
+    ],
+)
+def test_options_may_stand_before_and_behind_the_command(typed: str, read: str) -> None:
+    assert in_typers_order(typed.split()) == read.split()
 
 
-def test_an_unexpected_error_is_a_message_that_names_the_log(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    with pytest.raises(SystemExit) as ended:
-        _unexpected(ZeroDivisionError("by nought"))
-    printed = capsys.readouterr().err
-    assert ended.value.code == 1
-    assert "ZeroDivisionError: by nought" in printed
-    assert str(tmp_path / "kubesweep" / "kubesweep.log") in printed
-    assert "Traceback" not in printed
+@pytest.mark.parametrize(
+    ("word", "group", "command"),
+    [
+        ("get", "", "kubesweep status"),
+        ("apply", "", "kubesweep run"),
+        ("logs", "", "kubesweep.log"),
+        ("why", "", "kubesweep status NAME"),
+        ("delete", "", "kubesweep dead purge"),
+        ("carts.yaml", "", "kubesweep run carts.yaml"),
+        ("delete", "dead", "kubesweep dead purge"),
+        ("get", "dead", "kubesweep dead list"),
+    ],
+)
+def test_a_verb_of_another_program_gets_the_command_that_does_it(word: str, group: str, command: str) -> None:
+    assert command in meant(word, group=group)
+
+
+def test_a_word_without_a_meaning_gets_no_command() -> None:
+    assert meant("frobnicate") == meant("apply", group="dead") == ""
 
 
 def test_a_name_finds_its_schedule_in_any_namespace() -> None:
@@ -95,7 +117,7 @@ def test_an_unknown_name_lists_the_nearest_and_the_others() -> None:
 def test_an_empty_queue_has_a_hint_and_hides_its_password() -> None:
     with pytest.raises(SpecError) as caught:
         find([], "a", None, "redis://user:s3cret@host:6379/0")
-    assert "run -f FILE" in str(caught.value)
+    assert " run sweep.yaml" in str(caught.value)
     assert "s3cret" not in str(caught.value)
 
 

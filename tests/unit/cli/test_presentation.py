@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import msgspec
 import pytest
@@ -18,6 +19,7 @@ from kubesweep_cli.views.schedule_view import Meter, ScheduleView, balance, sche
 from kubesweep_cli.views.status_table import status_notes
 
 VERSION = PlanVersion(1, "abc")
+NOON = 1_772_366_400.0  # 2026-03-01T12:00:00Z
 RUNNING = Sweep(
     id="1", tick=100.0, plan=VERSION, state=SweepState.RUNNING, started=100.0,
     planned=1000, applied=400, skipped=50, retrying=50, dead=0,
@@ -125,7 +127,32 @@ def test_a_suspended_schedule_says_so() -> None:
 
 def test_the_next_tick_is_a_time_and_a_distance() -> None:
     seen = schedule_view("a", Stats(), now=1000.0, next_tick=1075.0)
-    assert seen.next == f"next tick {formatting.clock_time(1075.0)}, in 1 min 15 s"
+    assert seen.next == f"next tick {formatting.local_time(1075.0)}, in 1 min 15 s"
+    seen = schedule_view("a", Stats(), now=NOON - 3 * 3600, next_tick=NOON, time_zone="Europe/Berlin")
+    assert seen.next == "next tick 2026-03-01 13:00 Europe/Berlin, in 3 h 0 min"
+
+
+@pytest.mark.parametrize(
+    ("zone", "text"),
+    [
+        ("UTC", "2026-03-01 12:00:00Z"),
+        ("Europe/Berlin", "2026-03-01 13:00:00+01:00"),
+        ("America/St_Johns", "2026-03-01 08:30:00-03:30"),
+    ],
+)
+def test_a_time_has_its_date_and_its_offset(zone: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert formatting.local_time(NOON + 0.75) == text
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_a_tick_of_cron_has_the_zone_of_its_schedule() -> None:
+    assert formatting.tick_time(NOON, "America/Sao_Paulo") == "2026-03-01 09:00 America/Sao_Paulo"
+    assert formatting.tick_time(NOON, "Etc/UTC") == "2026-03-01 12:00 UTC"
 
 
 def test_the_balance_is_an_equation_or_says_that_it_is_not() -> None:

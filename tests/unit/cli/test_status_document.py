@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kubesweep.api.models.status import Backlog, LastSweep, PastSweep, QueueCounts, Status, TickCounts
+from kubesweep.api.models.status import Backlog, HealthSignal, LastSweep, PastSweep, QueueCounts, Status, TickCounts
 from kubesweep.api.models.types import Model
-from kubesweep.queue.model import Finding, PlanVersion, ScheduleRef, Stats, Sweep, SweepState
+from kubesweep.queue.model import THROTTLE, Finding, PlanVersion, ScheduleRef, Signal, Stats, Sweep, SweepState
 from kubesweep.queue.model import TickCounts as Ticks
 from kubesweep.timestamps import time_text
 from kubesweep_cli.views.status_document import status_document
@@ -50,7 +50,7 @@ def test_the_example_of_the_documentation_is_this_document() -> None:
 
 def test_what_the_cluster_shows_too_has_the_same_names() -> None:
     document = the_one(STATS)
-    own = {"namespace", "name", "uid", "known", "paused", "firstLeaseTime", "origin", "findings"}
+    own = {"namespace", "name", "uid", "known", "paused", "suspended", "firstLeaseTime", "origin", "findings"}
     assert document.keys() - own <= fields(Status)
     assert document["lastSweep"].keys() - {"openJobs", "plan", "planGeneration"} <= fields(LastSweep)
     assert document["history"][0].keys() - {"openJobs", "plan", "planGeneration"} <= fields(PastSweep)
@@ -81,3 +81,16 @@ def test_a_schedule_that_never_ticked_has_no_times_and_no_sweep() -> None:
 def test_times_have_milliseconds_only_if_there_are_any() -> None:
     assert time_text(NOON) == "2026-03-01T12:00:00Z"
     assert time_text(NOON + 0.25) == "2026-03-01T12:00:00.250Z"
+
+
+def test_signals_are_there_while_workers_measure_them() -> None:
+    lag = Signal("replayLag", "2.0 s", "0.1 s", seconds=8.0)
+    found = Finding(THROTTLE, True, "", "", VERSION, at=NOON + 9, signals=(lag,))
+    document = the_one(Stats(known=True, running=1, findings=(found,)))
+    (signal,) = document["signals"]
+    assert signal == {
+        "name": "replayLag", "limit": "2.0 s", "value": "0.1 s", "percent": 100, "since": time_text(NOON + 1),
+    }  # fmt: skip
+    HealthSignal.model_validate(signal)
+    assert "signals" not in the_one(Stats(known=True, findings=(found,)))  # there is no job, so nobody measures
+    assert "signals" not in the_one(STATS)

@@ -11,7 +11,7 @@ from aiohttp import ClientResponse
 from yarl import URL
 
 from kubesweep_console.provider import ActionKind, ActionRefused, Preview
-from tests.kits.console import CARTS, KEY, Provider, fields, full, log_in, serving
+from tests.kits.console import CARTS, HOSTILE, KEY, Provider, document, fields, full, log_in, serving, sweep
 
 
 async def test_the_key_moves_from_the_address_into_a_cookie_that_other_sites_cannot_send() -> None:
@@ -41,6 +41,33 @@ async def test_without_the_key_the_command_is_shown_instead_of_a_form() -> None:
     async with serving(Provider(full()), acts=False) as client:
         await log_in(client)
         assert "<form method" not in await (await client.get(f"{CARTS}/purge")).text()
+
+
+@pytest.mark.parametrize("may_act", [True, False])
+async def test_the_page_of_an_approval_shows_what_would_be_approved(may_act: bool) -> None:
+    proposal = {
+        "rows": 41_200,
+        "estimated": True,
+        "oldestTime": "2026-01-01T00:00:00Z",
+        "newestTime": "2026-02-01T00:00:00Z",
+        "sampleKeys": ['["42"]', HOSTILE],
+    }
+    last = sweep("AwaitingApproval", reason="PredicateChanged", message=f"match {HOSTILE}", proposal=proposal)
+    async with serving(Provider(document("carts", lastSweep=last)), acts=may_act) as client:
+        if may_act:
+            await log_in(client)
+        text = await (await client.get(f"{CARTS}/approve")).text()
+        assert HOSTILE not in text
+        for shown in (
+            "PredicateChanged: match",
+            "41,200 rows (estimated)",
+            "since 2026-01-01",
+            "since 2026-02-01",
+            "42, ",
+        ):
+            assert shown in text
+        assert ("<form method" in text) is may_act
+        assert "41,200 rows" not in await (await client.get(f"{CARTS}/pause")).text()
 
 
 @pytest.mark.parametrize("kind", list(ActionKind))
@@ -145,10 +172,19 @@ async def test_an_action_that_is_not_possible_says_why() -> None:
         provider.refusal = ActionRefused("Its sweep is not finished yet.")
         answer = await client.post(f"{CARTS}/trigger", data=form)
         assert answer.status == 409
-        assert "not finished yet" in await answer.text()
+        # The page follows its address, which shows the question: what follows the data would be replaced.
+        kept, _, follows = (await answer.text()).partition('<div id="live">')
+        assert ("not finished yet" in kept, "not finished yet" in follows) == (True, False)
         text = await (await client.get(f"{CARTS}/trigger")).text()
         assert "not finished yet" in text
         assert "<form method" not in text
+
+
+async def test_a_page_that_may_not_act_any_more_says_so_while_it_is_open() -> None:
+    """The command was started again, so that its key is another one, and the buttons become commands."""
+    async with serving(Provider(full())) as client:
+        text = await (await client.get(CARTS)).text()
+        assert "This browser can only read." in text.partition('<div id="live">')[2]
 
 
 async def test_an_action_on_no_row_cannot_be_confirmed() -> None:

@@ -6,13 +6,14 @@ import asyncio
 import re
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import ClientResponse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubesweep.errors import Outage
-from kubesweep_console.provider import Preview
+from kubesweep_console.provider import DeadLetters, Preview
 from tests.kits.console import CARTS, HOSTILE, NOW, Provider, document, full, letters, log_in, serving, sweep
 from tests.kits.deadlines import scaled
 
@@ -61,7 +62,7 @@ async def test_a_hostile_name_is_a_link_to_its_own_page() -> None:
     async with serving(Provider(full(name))) as client:
         text = await (await client.get("/")).text()
         assert "<script>alert" not in text
-        (address,) = re.findall(r'<a id="s-1" href="([^"]+)"', text)
+        (address,) = re.findall(r'<th [^>]*><a href="([^"]+)"', text)
         answer = await client.get(address.replace("&amp;", "&"))
         assert answer.status == 200
 
@@ -112,7 +113,7 @@ async def test_two_schedules_of_one_name_have_a_page_each() -> None:
     twins = [{**full(), "metadata": {"namespace": "shop", "name": "carts", "uid": uid}} for uid in ("one", "two")]
     twins[1]["status"] = {}
     async with serving(Provider(*twins)) as client:
-        addresses = re.findall(r'<a id="s-\d" href="([^"]+)"', await (await client.get("/")).text())
+        addresses = re.findall(r'<th [^>]*><a href="([^"]+)"', await (await client.get("/")).text())
         assert sorted(addresses) == [f"{CARTS}?uid=one", f"{CARTS}?uid=two"]
         assert "Never swept" in await (await client.get(f"{CARTS}?uid=two")).text()
         assert f"{CARTS}/sweeps/9f2c?uid=one" in await (await client.get(f"{CARTS}?uid=one")).text()
@@ -204,6 +205,30 @@ async def test_a_problem_is_in_the_part_of_a_page_that_follows_the_data() -> Non
         assert "There is no schedule none" in text.partition('<div id="live">')[2]
 
 
+@pytest.mark.parametrize("path", [CARTS, f"{CARTS}/sweeps/latest", f"{CARTS}/dead-letters", "/schedules/shop/none"])
+async def test_a_page_that_is_left_open_has_the_heading_of_what_it_shows(path: str) -> None:
+    """The latest sweep becomes another one, and what a page is about may be deleted."""
+    async with serving(Provider(full())) as client:
+        fixed, _, follows = (await (await client.get(path)).text()).partition('<div id="live">')
+        assert (fixed.count("<h1>"), follows.count("<h1>")) == (0, 1)
+
+
+async def test_rows_and_groups_that_come_and_go_have_keys_of_their_own() -> None:
+    """Otherwise a browser that changes a page in place would take one for another."""
+    provider = Provider(*({**full(name), "database": "db"} for name in ("carts", "other")))
+    for each in provider.documents:
+        each["status"]["signals"] = [{"name": name, "limit": "2", "percent": 100} for name in ("ReplayLag", "Wal")]
+    (group,) = letters("fine").groups
+    provider.letters = DeadLetters((group, msgspec.structs.replace(group, origin="public.moved #1")))
+    async with serving(provider) as client:
+        for path in PAGES:
+            text = await (await client.get(path)).text()
+            bodies = [re.findall("<tr[^>]*>", each) for each in re.findall("<tbody.*?</tbody>", text, re.DOTALL)]
+            for elements in (*bodies, re.findall('<section class="group"[^>]*>', text)):
+                keys = [key for each in elements for key in re.findall('data-key="([^"]+)"', each)]
+                assert len(set(keys)) == len(elements), (path, elements)
+
+
 async def version(answer: ClientResponse) -> str:
     line = await answer.content.readuntil(b"\n\n")
     assert line.startswith(b"data: ")
@@ -269,3 +294,13 @@ async def test_a_console_behind_a_path_links_below_it() -> None:
     async with serving(Provider(full()), base="/sweeps/") as client:
         text = await (await client.get("/")).text()
         assert set(re.findall(r'(?:href|src|action)="(/[^/"]*/)', text)) == {"/sweeps/"}
+
+
+async def test_a_private_console_shows_nothing_without_the_key() -> None:
+    async with serving(Provider(full()), acts=False, private=True) as client:
+        for path in (*PAGES, "/static/console.css", "/events"):
+            answer = await client.get(path)
+            assert (answer.status, "carts" in await answer.text()) == (403, False)
+        assert (await client.get("/", params={"key": "wrong"})).status == 403
+        await log_in(client)
+        assert "carts" in await (await client.get(CARTS)).text()

@@ -170,12 +170,15 @@ def test_dead_letters_are_grouped_with_the_command_for_exactly_these() -> None:
 def test_schedules_are_grouped_by_their_database_and_its_signals() -> None:
     slow = {"reason": "ReplayLag", "percent": 0, "value": "3 s", "limit": "2 s", "message": "it pauses"}
     found = databases(
-        (each, state_of(each))
-        for each in (
-            schedule("a", "shop", lastSweep=sweep("Running", took=None), throttle=slow),
-            schedule("b", "shop", lastSweep=sweep()),
-            schedule("c", "test", lastSweep=sweep()),
-        )
+        (
+            (each, state_of(each))
+            for each in (
+                schedule("a", "shop", lastSweep=sweep("Running", took=None), throttle=slow),
+                schedule("b", "shop", lastSweep=sweep()),
+                schedule("c", "test", lastSweep=sweep()),
+            )
+        ),
+        NOW,
     )
     assert [(each.name, [one.schedule.name for one in each.schedules]) for each in found] == [
         ("shop: Secret shop-db, entry url", ["a", "b"]),
@@ -200,3 +203,31 @@ def test_a_database_is_named_by_its_address_or_its_credentials(source: dict[str,
 
 def test_the_address_of_the_provider_comes_first() -> None:
     assert database_of(Schedule({**document(), "database": "postgresql://db/shop"})) == "postgresql://db/shop"
+
+
+def test_all_signals_of_a_database_are_shown_with_their_limits() -> None:
+    since = time_text(NOW - 60)
+    signals = [
+        {"name": "replayLag", "value": "0.1 s", "limit": "2.0 s", "percent": 100, "since": since},
+        {"name": "lockWaits", "value": "3", "limit": "5", "percent": 50, "since": since},
+        {"name": "pauseOnVacuum", "value": "running", "limit": "running", "percent": 0, "since": since},
+        {"name": "oldestXmin", "limit": "600 s", "percent": 100, "since": "soon"},
+        {"name": "later"},
+        7,
+    ]
+    ((found,)) = databases([(one := schedule("a", "shop", signals=signals), state_of(one))], NOW)
+    assert [(each.label, each.signal.value, each.signal.limit, each.tone) for each in found.measured] == [
+        ("replay lag", "0.1 s", "2.0 s", "good"),
+        ("sessions that wait for locks", "3", "5", "warn"),
+        ("autovacuum on the table", "running", "running", "bad"),
+        ("oldest transaction", "", "600 s", "off"),
+        ("later", "", "", "off"),
+    ]
+    times = [each.since for each in found.measured]
+    assert [None if each is None else each.distance for each in times] == ["1 min 0 s ago"] * 3 + [None, None]
+
+
+@pytest.mark.parametrize("signals", [None, "x", {"name": "replayLag"}, []])
+def test_signals_of_another_shape_are_none(signals: Any) -> None:
+    ((found,)) = databases([(one := schedule("a", "shop", signals=signals), state_of(one))], NOW)
+    assert found.measured == ()

@@ -52,6 +52,8 @@ def test_the_message_of_the_condition_is_the_reason() -> None:
         ({"lastSweep": sweep("Planning", took=None)}, "Planning"),
         ({"lastSweep": sweep("Running", took=None, planned=200, applied=50)}, "Running 25 %"),
         ({"lastSweep": sweep("Running", took=None), "throttle": {"percent": 0, "message": "lag"}}, "Paused by health"),
+        ({"lastSweep": sweep("Running", took=None), "throttle": {"value": "pause", "message": "0"}}, "Paused"),
+        ({"lastSweep": sweep("Running", took=None), "throttle": {"value": "2.5", "message": "2.5"}}, "Running 100 %"),
         ({"lastSweep": sweep("OfALaterVersion")}, "Never swept"),
     ],
 )

@@ -115,3 +115,16 @@ def test_the_pods_own_container_cannot_be_removed() -> None:
         SweepSchedule.model_validate(
             {**WHOLE, "spec": {**SPEC, "worker": {"podTemplate": {"spec": {"containers": None}}}}}
         )
+
+
+@pytest.mark.parametrize("value", [None, False])
+def test_no_overlay_mounts_the_service_accounts_token_by_removing_our_false(value: object) -> None:
+    overlay = {"spec": {"automountServiceAccountToken": value}}
+    part = {"worker": {"podTemplate": overlay}, "tick": {"podTemplate": overlay}}
+    spec = SweepSchedule.model_validate({**WHOLE, "spec": {**SPEC, **part}})
+    plan, pods = compile_plan(spec, install="local"), PodSettings("worker:1")
+    for made in (
+        worker_template(plan, spec.spec, "redis://h", pods),
+        producer_template(plan, spec.spec, None, "redis://h", pods),
+    ):
+        assert made["spec"]["automountServiceAccountToken"] is False

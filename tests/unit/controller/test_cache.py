@@ -161,3 +161,12 @@ def test_workers_of_a_suspended_schedule_are_removed_when_no_job_runs(
     suspended: bool, at_zero: bool, stats: Stats | None, since: float | None, may: bool
 ) -> None:
     assert may_scale_to_zero(suspended=suspended, at_zero=at_zero, stats=stats, since=since, now=100.0) is may
+
+
+def test_a_late_list_of_the_deleted_one_does_not_hide_the_schedule_made_after_it() -> None:
+    cache = Cache()
+    cache.update(SCHEDULES, schedule(uid="new", version="9"))
+    cache.page(SCHEDULES, [schedule(uid="old", version="7")])
+    assert cache.schedules[A]["metadata"]["uid"] == "new"
+    cache.update(SCHEDULES, schedule(uid="newest", version="12"))
+    assert cache.schedules[A]["metadata"]["uid"] == "newest"

@@ -235,7 +235,7 @@ def test_merging_knows_lists_with_names_from_others() -> None:
         "map": {"k": 1, "l": 2},
     }
     assert merge({"containers": [{"name": "a"}]}, {"containers": "nonsense"}) == {"containers": "nonsense"}
-    assert merge({"ports": [{"containerPort": 1}]}, {"ports": [3]}) == {"ports": [{"containerPort": 1}, 3]}
+    assert merge({"ports": [{"containerPort": 1}]}, {"ports": [3]}) == {"ports": [3]}
 
 
 def test_empty_maps_stay_and_empty_lists_go() -> None:

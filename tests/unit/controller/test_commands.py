@@ -19,7 +19,7 @@ async def carry_out(sim: ScheduleSimulation, *, echo: bool = True) -> list[Comma
     observation = await sim.observation()
     results = [await execute(sim.queue, observation, command) for command in pending_commands(observation)]
     if echo:
-        await sim.reconcile(*(each.command for each in results))
+        await sim.reconcile(*results)
     return results
 
 
@@ -108,7 +108,8 @@ async def test_a_retry_tries_all_dead_letters_again_and_twice_is_once(sim: Sched
     await sim.dead_letter("1", "2")
     sim.annotate("retry-dead-letters", "1")
     assert await text(sim, echo=False) == [("DeadLettersRetried", "2 rows are being retried")]
-    assert await text(sim) == [("DeadLettersRetried", "0 rows are being retried")]
+    retried = "no dead letter is left to retry; 2 rows are being retried already"
+    assert await text(sim) == [("DeadLettersRetried", retried)]
     claim = await sim.claim()
     await sim.settle(Settlement(claim, applied=1, dead=failed("2")))
     assert await text(sim) == []

@@ -195,12 +195,11 @@ async def test_a_failed_sweep_degrades_until_one_completes_and_not_until_one_sta
 
 
 async def test_a_sweep_awaiting_approval_has_a_command_to_paste(sim: ScheduleSimulation) -> None:
-    sim.edit(limits={"approveAbove": {"rows": 50_000}})
-    await sim.end(SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "more than 50000 rows")
+    await sim.end(SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "60,000 rows are stale: more than 50,000")
     assert await sim.condition("Degraded") == ("True", "AwaitingApproval")
     command = "kubectl annotate sweepschedule close-idle -n support --overwrite kubesweep.dev/approve=$(date +%s)"
     assert command in sim.message("Degraded")
-    assert "(50,000)" in sim.message("Degraded")
+    assert "(AboveApprovalLimit: 60,000 rows are stale: more than 50,000)" in sim.message("Degraded")
     assert await sim.queue.approve(sim.ref)
     assert await sim.condition("Degraded") == ("False", "AsExpected")
 

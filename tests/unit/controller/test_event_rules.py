@@ -252,7 +252,7 @@ async def test_commands_are_reported_first_and_refused_ones_are_warnings(served:
     observation = await served.observation()
     results = [await execute(served.queue, observation, command) for command in pending_commands(observation)]
     observation = await served.observation()
-    logged = events_of(observation, build_status(observation, [each.command for each in results]), results)
+    logged = events_of(observation, build_status(observation, results), results)
     assert [(str(each.reason), each.error, each.warning) for each in logged] == [
         ("CommandRefused", "approve", True),
         ("Triggered", "trigger", False),

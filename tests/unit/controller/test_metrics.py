@@ -20,6 +20,7 @@ from kubesweep_controller.status.build_status import build_status
 from kubesweep_controller.status.conditions.reasons import ConditionType
 from tests.kits.controller import START, ScheduleSimulation, failed, retry
 from tests.unit.controller.test_backlog_status import falling_behind
+from tests.unit.controller.test_status import throttled
 
 ROOT = Path(__file__).parents[3]
 ALERTS = ROOT / "charts" / "kubesweep" / "files" / "alerts.yaml"
@@ -198,6 +199,19 @@ async def test_a_crash_loop_and_the_tick_before_the_latest_one_are_exported(sim:
     after = Scraped(metrics)
     assert after.get("kubesweep_crash_loop", schedule="close-idle") == 1
     assert after.get("kubesweep_previous_tick_timestamp_seconds", schedule="close-idle") == START + 300
+
+
+@pytest.mark.parametrize(("throttle", "ratio"), [("", 0.0), ("500", 0.0), ("pause", None), ("off", None)])
+async def test_a_signal_that_slows_a_sweep_down_is_exported_also_beside_a_rate_of_a_person(
+    sim: ScheduleSimulation, throttle: str, ratio: float | None
+) -> None:
+    metrics = Metrics()
+    await sim.ready()
+    await sim.start(1)
+    await sim.queue.report(sim.ref, throttled(sim, 0.0, "ReplayLag", "4.1 s"))
+    sim.annotate("throttle", throttle)
+    await observe(metrics, sim)
+    assert Scraped(metrics).get("kubesweep_throttle_ratio", reason="ReplayLag") == ratio
 
 
 def test_reconciles_are_timed_and_their_errors_counted() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from hypothesis import given
@@ -219,6 +220,21 @@ async def test_the_status_says_since_when_a_signal_slows_the_sweep_down(sim: Sch
     await sim.queue.report(sim.ref, throttled(sim, 0.0, "ReplayLag", "4.1 s"))
     found = (await sim.reconcile())["throttle"]
     assert (found["percent"], found["since"]) == (0, time_text(int(sim.clock.now)))
+
+
+async def test_texts_of_a_throttle_that_another_program_wrote_fit_into_the_status(sim: ScheduleSimulation) -> None:
+    await sim.ready()
+    await sim.start(1)
+    finding = throttled(sim, 0.5, "R" * 2000, "\x1b[2J" + "v" * 3000)
+    await sim.queue.report(sim.ref, msgspec.structs.replace(finding, throttle=Throttle(0.5, "v" * 3000, "l" * 300)))
+    found = (await sim.reconcile())["throttle"]
+    assert (len(found["reason"]), len(found["value"]), len(found["limit"]), len(found["message"])) == (
+        128,
+        128,
+        128,
+        1024,
+    )
+    assert "\x1b" not in found["message"]
 
 
 async def test_a_throttle_that_no_worker_reports_any_more_is_over(sim: ScheduleSimulation) -> None:

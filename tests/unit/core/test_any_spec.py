@@ -109,7 +109,10 @@ SPEC = st.fixed_dictionaries(
             {},
             optional={
                 "batchRows": st.integers(1, 10_000),
-                "approveAbove": st.fixed_dictionaries({"rows": st.integers(0, 9)}),
+                "approveAbove": st.fixed_dictionaries(
+                    {"rows": st.integers(0, 9)},
+                    optional={"share": st.integers(1, 100), "timesMedian": st.integers(2, 1000)},
+                ),
             },
         ),
         "effect": st.fixed_dictionaries(

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kubesweep import backlog as module
 from kubesweep.backlog import Backlog, KeepingUp, Rating, backlog_of, per_hour
-from kubesweep.queue.model import Pace, PlanVersion, Stats, Sweep, SweepState
+from kubesweep.queue.model import Pace, Pause, PlanVersion, Stats, Sweep, SweepState
 
 PLAN = PlanVersion(1, "aaaa")
 START = 1_800_000_000.0
@@ -260,7 +260,7 @@ any_sweep = st.builds(
 )  # fmt: skip
 any_stats = st.builds(
     Stats, known=st.just(True), sweep=any_sweep, history=st.lists(any_sweep, max_size=10).map(tuple), excluded=numbers, dead=numbers,
-    paused=st.booleans(), pace=st.sampled_from([None, Pace.of(5.0), Pace.of(None, "pause")]),
+    paused=st.booleans(), pauses=st.lists(st.builds(Pause, moments, st.none() | moments), max_size=5).map(tuple), pace=st.sampled_from([None, Pace.of(5.0), Pace.of(None, "pause")]),
 )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from kubesweep import Loaded, SpecErrors, load
 from kubesweep.api.database_url import PARAMETERS, Parts, compose, database_host, missing
 from kubesweep.errors import Outage, SweepFailure
-from kubesweep_worker.sources.postgres.pool import check_url
+from kubesweep_worker.sources.postgres.connection_url import check_url
 
 KEYS = {"host": "host", "port": "port", "database": "dbname", "username": "username", "password": "password"}
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), min_size=1, max_size=30)

@@ -168,7 +168,7 @@ def test_a_date_and_a_clock_time_in_yaml_stay_the_text_that_was_written(tmp_path
     file.write_text(
         text.replace("column: expires_at", "column: day\n    in: [2026-03-01, 12:30]").replace("    before: now\n", "")
     )
-    assert load([file])[0].plan.match[0].values == ("2026-03-01", "12:30")
+    assert load([file])[0].plan.match[0].values == ("12:30", "2026-03-01")
 
 
 @pytest.mark.parametrize("bare", ["y", "N", "on", "Off", "010", "0o17", "0x1F", "1_000", "1e3", "09", "+5", ".5", "-0"])
@@ -195,6 +195,10 @@ def test_anchors_work_and_what_they_unfold_to_is_bounded(tmp_path: Path) -> None
     assert refused(file).code == "TooMuchYaml"
     file.write_text("a: " + "[" * 400_000)
     assert refused(file).code == "TooMuchYaml"
+    file.write_text("a: b\nc: " + "[" * 64 + "]" * 64)
+    assert refused(file).code != "TooMuchYaml"
+    file.write_text("a: b\nc: " + "[" * 65)
+    assert refused(file).problems[0].line == 2
 
 
 def test_a_byte_order_mark_and_an_empty_document_do_no_harm(tmp_path: Path) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from pydantic import ValidationError
 
+from kubesweep.api.compile import compile_plan
 from kubesweep.api.models.health import AUTO, Health
+from kubesweep.api.models.spec import SweepSchedule
 from kubesweep.queue.model import HealthLimits, Pace, parse_pace, to_json
+from tests.unit.core.spec_files import schedule
 
 
 def limits(**given: Any) -> HealthLimits:
@@ -16,9 +20,18 @@ def limits(**given: Any) -> HealthLimits:
 
 
 def test_auto_has_documented_limits_and_a_limit_beside_it_replaces_one() -> None:
-    assert limits(auto=True) == AUTO == HealthLimits(replay_lag=2.0, oldest_xmin=600.0, lock_waits=5.0)
-    assert limits(auto=True, lockWaits=50) == HealthLimits(replay_lag=2.0, oldest_xmin=600.0, lock_waits=50.0)
+    assert limits(auto=True) == AUTO == HealthLimits(replay_lag=2.0, oldest_xmin=600.0, lock_waits=5.0, yields=True)
+    assert limits(auto=True, lockWaits=50) == msgspec.structs.replace(AUTO, lock_waits=50.0)
     assert limits(auto=True, replayLag="30s").replay_lag == 30.0
+
+
+def test_a_sweep_with_an_effect_does_not_yield() -> None:
+    written = schedule()
+    written["spec"]["source"]["health"] = {"auto": True}
+    assert compile_plan(SweepSchedule.model_validate(written)).source.health == AUTO
+    written["spec"]["effect"] = {"webhook": {"url": "https://shop.example/hook"}}
+    without = msgspec.structs.replace(AUTO, yields=False)
+    assert compile_plan(SweepSchedule.model_validate(written)).source.health == without
 
 
 def test_without_auto_only_what_is_given_counts() -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from kubesweep import SpecErrors, compile_plan, load_object
 from kubesweep.api.loading.objects import APPLIED
+from kubesweep.api.problems import MOST
 
 SPEC: dict[str, Any] = {
     "schedule": "*/5 * * * *",
@@ -133,3 +134,10 @@ def test_a_copy_that_says_nothing_about_the_spec_is_left_alone(copy: str) -> Non
 
 def test_a_typo_is_reported_once_where_the_object_shows_it_too() -> None:
     assert len(problems(applied(changed(mod="DryRun")["spec"], changed(mod="DryRun")["spec"]))) == 1
+
+
+def test_many_problems_are_reported_up_to_a_limit() -> None:
+    with pytest.raises(SpecErrors) as refused:
+        load_object(changed(**{f"x{number}": 1 for number in range(5_000)}))
+    assert len(refused.value.problems) == MOST
+    assert str(refused.value).endswith("There are more problems: fix these first.")

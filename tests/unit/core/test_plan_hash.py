@@ -55,6 +55,9 @@ def edit(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
         (edit("spec", "worker", "image", value="registry/app:2"), True),
         (edit("spec", "retry", "backoff", value="3000ms"), True),
         (edit("spec", "match", 0, "in", value=["pending"]), False),
+        (edit("spec", "match", 0, "in", value=["progress", "pending"]), True),
+        (edit("spec", "match", 0, "in", value=["pending", "progress", "pending"]), True),
+        (edit("spec", "match", 2, "before", value="now-1800s"), True),
         (edit("spec", "match", 2, "before", value="now-31m"), False),
         (edit("spec", "match", 3, "isNull", value=False), False),
         (edit("spec", "write", "update", 0, "value", value="closed"), False),
@@ -67,6 +70,8 @@ def edit(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
         (edit("spec", "limits", "rowsPerSecond", value=50), True),
         (edit("spec", "limits", "maxRowsPerSweep", value=50), False),
         (edit("spec", "limits", "approveAbove", value={"rows": 50}), False),
+        (edit("spec", "limits", "approveAbove", value={"rows": 50000, "share": 5}), False),
+        (edit("spec", "limits", "approveAbove", value={"rows": 50000, "timesMedian": 5}), False),
         (edit("spec", "retry", "maxAttempts", value=2), False),
         (edit("spec", "retry", "maxBackoff", value="1h"), False),
         (edit("spec", "deadLetters", value={}), True),
@@ -95,7 +100,7 @@ Effect columns key webhook handler
 Assignment column value sql
 Archive table schema lossy
 Write update archive children
-RowLimits max_rows_per_sweep approve_above_rows
+RowLimits max_rows_per_sweep approve_above_rows approve_above_share approve_above_times_median
 RetryPolicy max_attempts backoff max_backoff
 Plan namespace name uid source match format install mode effect write limits retry
 """

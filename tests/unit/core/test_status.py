@@ -23,6 +23,10 @@ WHOLE: dict[str, Any] = {
     ],
     "lastScheduleTime": "2026-03-01T00:05:00Z",
     "lastSuccessfulTime": "2026-03-01T00:00:41.250000Z",
+    "resumedTime": "2026-03-01T00:03:00Z",
+    "signals": [
+        {"name": "replayLag", "value": "0.1 s", "limit": "2.0 s", "percent": 100, "since": "2026-03-01T00:04:00Z"}
+    ],
     "throttle": {
         "reason": "Annotation",
         "value": "250",
@@ -45,12 +49,39 @@ WHOLE: dict[str, Any] = {
         "dead": 1,
         "capped": True,
         "sampleKeys": ['["42"]'],
+        "proposal": {
+            "rows": 1000,
+            "estimated": True,
+            "oldestTime": "2026-02-01T00:00:00Z",
+            "newestTime": "2026-03-01T00:00:00Z",
+            "sampleKeys": ['["42"]'],
+        },
+    },
+    "baseline": {
+        "table": "2fb5f9fe442c28a8",
+        "match": "0c1d",
+        "write": "update",
+        "effect": "none",
+        "database": "7291/shop/16384",
+        "timeline": 1,
+        "since": "2026-03-01T00:00:00Z",
     },
     "history": [{"id": "29511360", "tick": "2026-03-01T00:00:00Z", "state": "Completed"}],
     "queue": {"ready": 3, "running": 1, "delayed": 1, "dead": 1},
     "oldestReadyTime": "2026-03-01T00:05:02Z",
     "errors": [{"error": "23505", "count": 1, "message": "duplicate key", "sampleKeys": ['["7"]']}],
     "handled": {"trigger": "1", "approve": "2", "retryDeadLetters": "3", "purgeDeadLetters": "4", "throttle": "250"},
+    "answers": [
+        {
+            "command": "RetryDeadLetters",
+            "nonce": "3",
+            "outcome": "Done",
+            "reason": "DeadLettersRetried",
+            "message": "1 row is being retried",
+            "rows": 1,
+            "time": "2026-03-01T00:04:00Z",
+        }
+    ],
 }
 
 
@@ -71,6 +102,8 @@ def test_a_status_that_was_never_written_says_that_no_generation_was_seen() -> N
         {"queue": {"ready": -1}},
         {"history": [{"id": "1", "tick": "2026-03-01T00:00:00Z", "state": "Completed"}] * 11},
         {"errors": [{"error": "E", "count": 1, "sampleKeys": ["1", "2", "3", "4"]}]},
+        {"answers": [WHOLE["answers"][0]] * 6},
+        {"answers": [{"command": "Trigger", "nonce": "1"}]},
         {"conditions": [{"type": "Ready", "status": "Yes", "reason": "R", "message": ""}]},
     ],
 )

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from kubesweep.backlog import Rating
-from kubesweep.queue.model import SweepState
+from kubesweep.queue.model import Pace, Pause, SweepState
 from tests.unit.core.test_backlog import CAPPED, HOUR, HOURLY, START, a_sweep, backlog, keeping_up, stats_of
 
 
@@ -110,3 +110,62 @@ def test_what_is_unknown_is_not_never(changes: dict[str, Any], fields: dict[str,
     now = START + 4 * HOUR
     assert keeping_up(stats_of([*CAPPED, latest], **fields), now).status is None
     assert backlog([*CAPPED, latest], now, **fields).empty is None
+
+
+def test_a_pause_within_a_sweep_is_not_the_time_of_its_workers() -> None:
+    """Paused for a week after a minute, and resumed."""
+    at, week = START + 3 * HOUR, 168 * HOUR
+    running = a_sweep(3, at, 1000, state=SweepState.RUNNING, applied=600, finished=None)
+    resumed = {"pauses": (Pause(at + 60, at + week),)}
+    before = backlog([*HOURLY, running], at + 61, paused=True, pauses=(Pause(at + 60),))
+    for seconds in (1, 70, 600):
+        now = at + week + seconds
+        found = backlog([*HOURLY, running], now, **resumed)
+        assert found.outflow == pytest.approx(900 / (30 + 60 + seconds))
+        assert keeping_up(stats_of([*HOURLY, running], **resumed), now).status is True, seconds
+    assert before.outflow == pytest.approx(900 / 90)
+    whole = msgspec.structs.replace(running, applied=1000, state=SweepState.COMPLETED, finished=at + week + 40)
+    ended = backlog([*HOURLY, whole], at + week + 50, **resumed)
+    assert ended.outflow == pytest.approx(1300 / 130)
+
+
+def test_a_sweep_that_was_paused_while_it_began_says_nothing_about_its_rate_yet() -> None:
+    at = START + 3 * HOUR
+    empty = [a_sweep(n, START + n * HOUR, 0) for n in range(3)]
+    running = a_sweep(3, at, 1000, state=SweepState.RUNNING, applied=0, finished=None)
+    pauses = (Pause(at + 5, at + HOUR),)
+    early, late = (
+        keeping_up(stats_of([*empty, running], pauses=pauses), at + HOUR + seconds).status for seconds in (50, 70)
+    )
+    assert (early, late) == (True, False)
+
+
+def test_a_pause_between_capped_sweeps_does_not_slow_them_down() -> None:
+    """Each hour 300 of the rows that are left are swept, and 30 become stale. The schedule is suspended for two nights."""
+    starts, stale = (0, 25, 50, 51), (1000, 1450, 1900, 1630)
+    sweeps = [
+        a_sweep(n, START + hours * HOUR, 300, capped=True, stale=rows)
+        for n, (hours, rows) in enumerate(zip(starts, stale, strict=True))
+    ]
+    pauses = tuple(Pause(START + (hours + 0.5) * HOUR, START + (hours + 24.5) * HOUR) for hours in (0, 25))
+    now = sweeps[-1].started + 60
+    found = backlog(sweeps, now, pauses=pauses)
+    assert (found.inflow, found.outflow) == (pytest.approx(30 / HOUR), pytest.approx(300 / HOUR))
+    assert keeping_up(stats_of(sweeps, pauses=pauses), now).status is True
+    assert keeping_up(stats_of(sweeps), now).status is False
+
+
+def test_a_rate_that_a_person_lowered_is_a_rate() -> None:
+    """Only a pause is none. Behind a low rate the backlog grows, and the message says what limits it."""
+    at = START + 3 * HOUR
+    slow = a_sweep(3, at, 1000, state=SweepState.RUNNING, applied=3, finished=None)
+    rating = keeping_up(stats_of([*HOURLY, slow], pace=Pace.of(None, "0.01")), at + 10 * HOUR)
+    assert rating.status is False
+    assert "kubesweep.dev/throttle" in rating.message
+
+
+@pytest.mark.parametrize("pauses", [(), (Pause(START + 3 * HOUR + 90),)])
+def test_while_a_sweep_is_paused_its_rates_stay(pauses: tuple[Pause, ...]) -> None:
+    running = a_sweep(3, START + 3 * HOUR, 100, state=SweepState.RUNNING, applied=20, finished=None)
+    first, later = (backlog([*HOURLY, running], START + hours * HOUR, paused=True, pauses=pauses) for hours in (4, 400))
+    assert first == later

@@ -16,6 +16,7 @@ PACKAGES = (
     "console/kubesweep_console",
     "worker/kubesweep_worker",
     "controller/kubesweep_controller",
+    "plugin/kubectl_sweep",
 )
 
 
@@ -31,7 +32,7 @@ def test_every_file_of_the_page_exists_under_the_name_that_is_shown() -> None:
 
 
 def test_every_folder_of_the_page_exists() -> None:
-    folders = re.findall(r"`((?:core|cli|console|worker|controller)/[\w/]+/)`", PAGE)
+    folders = re.findall(r"`((?:core|cli|console|worker|controller|plugin)/[\w/]+/)`", PAGE)
     assert len(folders) > 10
     assert [folder for folder in folders if not (ROOT / folder).is_dir()] == []
 

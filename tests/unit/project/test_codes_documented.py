@@ -40,6 +40,7 @@ def modules() -> Iterator[tuple[Path, ModuleType]]:
         "console/kubesweep_console",
         "worker/kubesweep_worker",
         "controller/kubesweep_controller",
+        "plugin/kubectl_sweep",
     ):
         for file in sorted((ROOT / package).rglob("[!_]*.py")):
             name = ".".join(file.relative_to(ROOT / package.split("/")[0]).with_suffix("").parts)

@@ -11,15 +11,13 @@ from pathlib import Path
 from tests.cluster.testbed import REPOSITORY
 from tests.e2e.shards import GROUPS, group_of
 
-FOLDERS = [Path(__file__).parents[2] / name for name in ("e2e", "hostile")]
+E2E = REPOSITORY / "tests" / "e2e"
 
 
 def test_each_listed_file_exists_and_is_in_one_group() -> None:
     listed = list(chain.from_iterable(GROUPS.values()))
     assert len(listed) == len(set(listed))
-    existing = [each.name for folder in FOLDERS for each in folder.glob("test_*.py")]
-    assert len(existing) == len(set(existing))
-    assert set(listed) - set(existing) == set()
+    assert set(listed) - {each.name for each in E2E.glob("test_*.py")} == set()
 
 
 def test_files_that_affect_all_tests_run_alone_and_first_and_the_audit_last() -> None:
@@ -41,7 +39,6 @@ from tests.e2e import conftest as e2e
 from tests.e2e import shards
 
 shards.FOLDER = Path(__file__).parent
-e2e.CLUSTERED = (shards.FOLDER,)
 pytest_configure, pytest_unconfigure = e2e.pytest_configure, e2e.pytest_unconfigure
 pytest_configure_node, pytest_xdist_make_scheduler = e2e.pytest_configure_node, e2e.pytest_xdist_make_scheduler
 pytest_runtest_protocol = e2e.pytest_runtest_protocol
@@ -62,7 +59,7 @@ def run(folder: Path) -> tuple[int, list[str]]:
     """Run four tests of each group, with three processes. Return the exit code, and the groups in the order of their tests."""
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "conftest.py").write_text(CONFTEST)
-    for name in ("test_rbac.py", "test_crd.py", "test_pods.py", "test_chaos.py", "test_chart_cluster.py"):
+    for name in ("test_rbac.py", "test_crd.py", "test_pods.py", "test_soak.py", "test_chart_cluster.py"):
         (folder / name).write_text("".join(f"def test_{number}(): pass\n" for number in range(4)))
     command = [sys.executable, "-m", "pytest", "-q", "-n", "3", "-p", "no:cacheprovider", str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}

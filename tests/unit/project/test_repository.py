@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
 from kubesweep.api.loading.files import load
 from kubesweep_cli.main import app
@@ -123,8 +125,9 @@ def test_the_schedule_of_the_readme_is_valid(tmp_path: Path) -> None:
 
 
 def test_every_command_that_a_page_names_exists() -> None:
-    known = {str(command.name or command.callback.__name__) for command in app.registered_commands if command.callback}
-    known |= {str(group.name) for group in app.registered_groups}
+    program = get_command(app)
+    assert isinstance(program, TyperGroup)
+    known = set(program.commands)
     named = {
         (page, word)
         for page in pages()

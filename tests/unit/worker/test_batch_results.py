@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from kubesweep.errors import Outage, Reject, RetryAfter, RowError, Skip
+from kubesweep.masking import masking
 from kubesweep_worker.effects.base import BatchRefused, RowOutcome
 from kubesweep_worker.effects.batch_results import row_results
-from kubesweep_worker.effects.masking import masking
 from kubesweep_worker.effects.webhook_response import MOST_READ, Answer
 
 KEYS = ("a", "b")

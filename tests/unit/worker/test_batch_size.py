@@ -69,6 +69,21 @@ def test_a_batch_whose_rows_were_mostly_skipped_does_not_make_the_size_larger() 
     assert batch.most == 12
 
 
+def test_a_ceiling_limits_the_size_and_what_was_learnt_stays() -> None:
+    batch = BatchSize(1000, "p", AIM)
+    sizes(batch, 0.0004, 5)
+    learnt = batch.most
+    assert learnt == 500
+    batch.set_aim(AIM, 200)
+    assert set(sizes(batch, 0.0004, 5)) == {200}
+    assert batch.take_hint() == "p 500"
+    batch.record(200, 200, 2 * AIM)  # too slow even so
+    assert batch.most < 200
+    assert sizes(batch, 0.0001, 20)[-1] == 200
+    batch.set_aim(AIM)
+    assert 200 < batch.most < learnt
+
+
 def test_the_average_is_over_changed_rows() -> None:
     batch = BatchSize(100, "p", AIM)
     batch.record(100, 50, AIM)  # 4 ms for each of them

@@ -8,8 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kubesweep.errors import Outage, SweepFailure
-from kubesweep.queue.model import Finding, SweepState
+from kubesweep.queue.model import Finding, ScheduleRef, SweepState
+from tests.kits.overheard import Overheard
 from tests.kits.worker import ScriptedEffect, Workbench, key, with_effect
 
 
@@ -18,6 +21,27 @@ async def test_a_check_job_reports_the_state_of_the_source(bench: Workbench) -> 
     stats = await bench.sweep()
     found = {f.kind: f for f in stats.findings}
     assert (found["SourceReady"].ok, found["SourceReady"].reason) == (True, "Checked")
+
+
+async def test_a_check_ends_only_when_the_queue_has_its_findings(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue hands out one check of a plan, so findings that are lost would never be reported again."""
+    bench.plan = with_effect(bench.plan)
+    bench.effect = ScriptedEffect()
+    report, unanswered = Overheard.report, ["SourceReady", "SourceWarnings", "Effect"]
+
+    async def unreliable(queue: Overheard, ref: ScheduleRef, finding: Finding) -> None:
+        if finding.kind in unanswered:
+            unanswered.remove(finding.kind)
+            raise Outage("QueueTimeout", "the server did not answer in time")
+        await report(queue, ref, finding)
+
+    monkeypatch.setattr(Overheard, "report", unreliable)
+    await bench.queue.enqueue_check(bench.plan.ref, bench.plan.version)
+    stats = await bench.sweep()
+    assert {finding.kind for finding in stats.findings} >= {"SourceReady", "SourceWarnings", "Effect"}
+    assert unanswered == []
 
 
 async def test_a_check_stays_until_the_table_is_there_and_no_probe_says_otherwise(bench: Workbench) -> None:
@@ -45,6 +69,19 @@ async def test_a_check_stays_until_the_table_is_there_and_no_probe_says_otherwis
     ]
     assert asked.count("probe") == inspected - 1
     assert 20 < inspected < 60
+
+
+async def test_a_check_that_fails_unexpectedly_says_so(bench: Workbench) -> None:
+    """Without a report the schedule would seem to wait for its first worker."""
+
+    def down(call: str) -> None:
+        if call == "inspect":
+            raise ZeroDivisionError
+
+    bench.source.down = down
+    await bench.queue.enqueue_check(bench.plan.ref, bench.plan.version)
+    await bench.sweep()
+    assert ("SourceReady", False, "WorkerDefect") in bench.said
 
 
 async def test_a_check_corrects_the_report_of_a_worker_that_died(bench: Workbench) -> None:

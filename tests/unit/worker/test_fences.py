@@ -8,17 +8,19 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from kubesweep.errors import LeaseLost, Outage
 from kubesweep.queue.model import Claim, FailedRow, Job, JobKind, Limits, Retry, Settlement, SweepState
 from kubesweep_worker.flow_control.claim_breaker import BreakerState, ClaimBreaker
-from kubesweep_worker.in_flight import JobRun
-from kubesweep_worker.jobs.context import Done, JobContext
+from kubesweep_worker.in_flight import InFlightJobs, JobRun
+from kubesweep_worker.jobs.context import Done, JobContext, Release
 from kubesweep_worker.jobs.effect_job import run_effect, sort_sub_batch
 from kubesweep_worker.jobs.rows.bisection import write_keys
 from kubesweep_worker.jobs.rows.delivery import DeliveryResult, deliver_all
 from kubesweep_worker.jobs.rows.settlement import RowResults
+from kubesweep_worker.runtime.loop import Loop
 from kubesweep_worker.sources.base import SourceRow
 from tests.kits.deadlines import scaled
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
@@ -58,7 +60,10 @@ async def test_a_bisection_writes_nothing_more_once_the_lease_is_lost(bench: Wor
     assert len(bench.source.writes) == 1
 
 
-async def test_a_row_that_failed_in_one_part_of_a_job_is_excluded_from_the_next_part(bench: Workbench) -> None:
+@pytest.mark.parametrize("dies", [False, True])
+async def test_a_row_that_failed_in_one_part_of_a_job_is_excluded_from_the_next_part(
+    bench: Workbench, dies: bool
+) -> None:
     await bench.open()
     context = a_context(bench)
     plan = await bench.queue.claim(bench.plan.ref, "me", 1, Limits())
@@ -67,8 +72,69 @@ async def test_a_row_that_failed_in_one_part_of_a_job_is_excluded_from_the_next_
     run = JobRun(plan.jobs[0], lambda: 0.0)
     failed = FailedRow(key(1), "ValueError", "refused")
     rest = Job(JobKind.KEYS, job.plan, job.sweep, keys=(key(2),), rows=1)
-    await context.settle_progress(run, Settlement(run.claim, retry=(Retry((failed,), 2, 60.0),), rest=rest))
+    retry, dead = ((), (failed,)) if dies else ((Retry((failed,), 2, 60.0),), ())
+    await context.settle_progress(run, Settlement(run.claim, retry=retry, dead=dead, rest=rest))
     assert key(1) in (await context.predicate(job, "now")).excluded
+
+
+async def test_a_part_that_the_queue_does_not_take_ends_the_work_on_its_job(bench: Workbench) -> None:
+    await bench.open()
+    [claim] = (await bench.queue.claim(bench.plan.ref, "me", 1, Limits())).jobs
+    run = JobRun(msgspec.structs.replace(claim, delivery=2), lambda: 0.0)
+    with pytest.raises(LeaseLost):
+        await a_context(bench).settle_progress(run, Settlement(run.claim, rest=claim.job))
+    assert (await bench.queue.stats([bench.plan.ref]))[0].running == 1
+
+
+async def test_a_job_that_is_lost_sends_no_part(bench: Workbench) -> None:
+    await bench.open()
+    [claim] = (await bench.queue.claim(bench.plan.ref, "me", 1, Limits())).jobs
+    run = JobRun(claim, lambda: 0.0)
+    run.lost = True
+    with pytest.raises(LeaseLost):
+        await a_context(bench).settle_progress(run, Settlement(claim, applied=1, extra=1, rest=claim.job))
+    [stats] = await bench.queue.stats([bench.plan.ref])
+    assert stats.sweep is not None
+    assert stats.sweep.applied == 0
+
+
+@pytest.mark.parametrize("failure", [None, asyncio.CancelledError(), LOST], ids=str)
+async def test_a_part_whose_answer_did_not_arrive_before_the_stop_leaves_the_job_to_the_queue(
+    bench: Workbench, failure: BaseException | None
+) -> None:
+    await bench.open()
+    [claim] = (await bench.queue.claim(bench.plan.ref, "me", 1, Limits())).jobs
+    sent = asyncio.Event()
+
+    async def settle(*_: object) -> None:
+        sent.set()
+        if failure is not None:
+            raise failure
+        await asyncio.Event().wait()
+
+    bench.queue.settle = settle  # type: ignore[method-assign,assignment]
+    context, run = a_context(bench, grace=0.001, patience=-1.0), JobRun(claim, lambda: 0.0)
+    context.draining = True
+    task = asyncio.ensure_future(context.settle_progress(run, Settlement(claim, rest=claim.job)))
+    async with asyncio.timeout(scaled(60)):
+        await sent.wait()
+        if failure is None:
+            task.cancel()
+        with pytest.raises((asyncio.CancelledError, Outage)):
+            await task
+    assert run.lost, "the queue may have counted the part, so the job is neither settled nor released"
+
+
+@pytest.mark.parametrize("result", [Done, Release])
+async def test_the_result_of_a_job_that_is_lost_is_not_sent(bench: Workbench, result: type[Done | Release]) -> None:
+    await bench.open()
+    [claim] = (await bench.queue.claim(bench.plan.ref, "me", 1, Limits())).jobs
+    run, in_flight = JobRun(claim, lambda: 0.0), InFlightJobs()
+    in_flight.add(run)
+    run.lost = True
+    loop = Loop(a_context(bench), in_flight)
+    loop._collect(run, Done(Settlement(claim)) if result is Done else Release(claim))
+    assert loop.empty
 
 
 async def test_a_write_whose_commit_was_not_answered_counts_as_unconfirmed(bench: Workbench) -> None:

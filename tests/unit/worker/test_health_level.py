@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubesweep.queue.model import LOCK_WAITS, OLDEST_XMIN, QUERY, REPLAY_LAG, HealthLimits, Sample
+from kubesweep.queue.model import ACTIVE, LOCK_WAITS, OLDEST_XMIN, QUERY, REPLAY_LAG, HealthLimits, Sample
 from kubesweep_worker.flow_control.health_level import FACTORS, MAX_AGE, Aged, Decision, HealthLevel
 
 TABLE = 16384
@@ -50,12 +50,12 @@ def test_the_closer_to_the_limit_the_slower(seconds: float, factor: float, messa
 
 
 def test_it_is_slower_at_once_and_faster_step_by_step() -> None:
-    assert [each.factor for each in lag(0.1, 3.0, 0.1, 0.1, 0.1, 0.1)] == [1.0, 0.0, 0.25, 0.5, 1.0, 1.0]
+    assert [each.factor for each in lag(0.1, 3.0, 0.1, 0.1, 0.1, 0.1, 0.1)] == [1.0, 0.0, 0.1, 0.25, 0.5, 1.0, 1.0]
 
 
 def test_a_signal_that_stays_close_to_the_limit_does_not_end_a_pause() -> None:
     decisions = lag(2.1, 1.9, 1.7, 1.61, 1.59)
-    assert [each.factor for each in decisions] == [0.0, 0.0, 0.0, 0.0, 0.25]
+    assert [each.factor for each in decisions] == [0.0, 0.0, 0.0, 0.0, 0.1]
     assert decisions[1].message == "paused: replay lag 1.9 s, faster under 1.6 s"
 
 
@@ -73,6 +73,30 @@ def test_a_vacuum_of_this_table_pauses_and_one_of_another_does_not() -> None:
     assert (here.factor, here.reason, here.message) == (0.0, "Vacuum", "paused: an autovacuum works on the table")
     assert HealthLevel().decide(limits, {"": sampled(vacuumed=(1,))}, TABLE).factor == 1.0
     assert HealthLevel().decide(LAG, {"": sampled({REPLAY_LAG: 0.0}, vacuumed=(TABLE,))}, TABLE).factor == 1.0
+
+
+def test_a_sweep_yields_to_other_sessions_and_is_not_paused_by_them() -> None:
+    level, limits = HealthLevel(), HealthLimits(lock_waits=5.0, yields=True)
+
+    def decide(**values: float) -> tuple[float, str]:
+        decision = level.decide(limits, {"": sampled({LOCK_WAITS: 0.0, **values})}, TABLE)
+        return decision.factor, decision.message
+
+    assert decide(activeSessions=0.0) == (1.0, "")
+    assert decide(activeSessions=1.0) == (0.1, "slowed to 10%: 1 other session uses the database")
+    assert decide(activeSessions=500.0) == (0.1, "slowed to 10%: 500 other sessions use the database")
+    assert {each.name: (each.value, each.factor) for each in level.signals(0.0)}[ACTIVE] == ("500", 0.1)
+    assert decide(activeSessions=0.0) == (0.25, "slowed to 25%: until a moment ago others used the database")
+    assert [decide(activeSessions=0.0)[0] for _ in range(3)] == [0.5, 1.0, 1.0]
+    decision = level.decide(limits, {"": sampled({LOCK_WAITS: 9.0, ACTIVE: 9.0})}, TABLE)
+    assert (decision.factor, decision.reason) == (0.0, "LockWaits")
+
+
+def test_a_sample_of_an_older_worker_without_sessions_pauses_nothing() -> None:
+    level = HealthLevel()
+    decision = level.decide(HealthLimits(lock_waits=5.0, yields=True), {"": sampled({LOCK_WAITS: 0.0})}, TABLE)
+    assert decision.factor == 1.0
+    assert [each.name for each in level.signals(0.0)] == [LOCK_WAITS]
 
 
 def test_the_users_query_has_a_sample_of_its_own() -> None:
@@ -126,3 +150,36 @@ def test_it_never_goes_on_at_the_limit_nor_jumps_up(values: list[float]) -> None
 def test_a_query_that_counts_down_to_nothing_is_at_full_speed() -> None:
     limits = HealthLimits(query="x", query_limit=1.0)
     assert HealthLevel().decide(limits, {"x": sampled({QUERY: -5.0})}, TABLE).factor == 1.0
+
+
+def test_every_signal_is_reported_with_its_value_and_its_limit() -> None:
+    limits = HealthLimits(replay_lag=2.0, oldest_xmin=600.0, pause_on_vacuum=True, query="SELECT 1", query_limit=10.0)
+    level = HealthLevel()
+    sample = sampled({REPLAY_LAG: 1.2, OLDEST_XMIN: None}, vacuumed=(TABLE,), problem="no right")
+    level.decide(limits, {"": sample, "SELECT 1": sampled({QUERY: 3.0})}, TABLE)
+    assert {each.name: (each.value, each.limit, each.factor) for each in level.signals(0.0)} == {
+        "replayLag": ("1.2 s", "2.0 s", 0.5),
+        "oldestXmin": ("", "600 s", 0.0),
+        "query": ("3", "10", 1.0),
+        "pauseOnVacuum": ("running", "running", 0.0),
+    }
+    level.decide(HealthLimits(oldest_xmin=600.0, continue_when_unknown=True), {"": sample}, TABLE)
+    (only,) = level.signals(1.0)
+    assert (only.value, only.factor) == ("", 1.0)
+
+
+def test_the_time_of_a_signal_begins_with_its_speed_and_after_a_gap() -> None:
+    level = HealthLevel()
+
+    def seconds(value: float, now: float) -> float:
+        level.decide(LAG, {"": sampled({REPLAY_LAG: value})}, TABLE)
+        (found,) = level.signals(now)
+        return found.seconds
+
+    assert [seconds(0.1, 10.0), seconds(0.4, 11.0), seconds(0.9, 14.0)] == [0.0, 1.0, 4.0]
+    assert [seconds(1.1, 15.0), seconds(1.2, 17.0)] == [0.0, 2.0]
+    assert seconds(1.2, 17.0 + MAX_AGE + 1) == 0.0
+
+
+def test_without_a_decision_no_signal_is_known() -> None:
+    assert HealthLevel().signals(5.0) == ()

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from kubesweep.errors import Outage, SweepFailure
-from kubesweep.queue.model import TURN, HealthLimits, Pace, Sample
+from kubesweep.queue.model import TURN, HealthLimits, Pace, Sample, Signal
 from kubesweep_worker.flow_control.health_level import MAX_AGE, Decision
+from kubesweep_worker.jobs import context
 from kubesweep_worker.jobs.context import JobContext
 from kubesweep_worker.runtime import health_monitor
 from kubesweep_worker.runtime.health_monitor import HealthMonitor
@@ -108,7 +109,7 @@ async def test_a_report_that_fails_does_not_end_the_measurements(bench: Workbenc
     ann = Monitored(bench, clock, "ann")
     ann.source.signals = {"lockWaits": 10.0}
 
-    async def fail(decision: Decision) -> None:
+    async def fail(decision: Decision, signals: tuple[Signal, ...] = ()) -> None:
         raise ValueError("a defect")
 
     ann.context.findings.report_throttle = fail  # type: ignore[method-assign]
@@ -135,3 +136,37 @@ async def test_a_measurement_that_hangs_leaves_the_health_unknown_after_five_sec
         answer.set()
         monkeypatch.undo()
         assert await ann.step() == ""
+
+
+async def test_signals_are_reported_again_also_at_full_speed(bench: Workbench, clock: Clock) -> None:
+    """Otherwise nobody could see what they are at. A person looks at the page before it is too late."""
+    ann = Monitored(bench, clock, "ann")
+    ann.source.signals = {"lockWaits": 1.0}
+    await bench.open()
+    for expected in (1, 1, 2):
+        await ann.step()
+        assert len([each for each in bench.said if each[0] == "Throttle"]) == expected
+        clock.now += health_monitor.REPEAT / 2
+    (stats,) = await bench.queue.stats([bench.plan.ref])
+    finding = stats.measured(clock.now)
+    assert finding is not None
+    assert finding.ok
+    assert stats.throttled(clock.now) is None
+    (signal,) = finding.signals
+    assert (signal.name, signal.value, signal.limit, signal.factor) == ("lockWaits", "1", "10", 1.0)
+    assert signal.seconds == health_monitor.REPEAT
+
+
+async def test_transactions_are_small_while_the_sweep_yields(
+    bench: Workbench, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "SMALL", 20)
+    ann, limits = Monitored(bench, clock, "ann"), HealthLimits(lock_waits=10.0, yields=True)
+    ann.context.apply_pace(Pace(health=limits))
+    sizes = []
+    for sessions in (0.0, 8.0, 0.0, 0.0, 0.0):
+        ann.source.signals = {"lockWaits": 0.0, "activeSessions": sessions}
+        await ann.monitor.step(limits)
+        sizes.append((ann.context.health.factor, ann.context.batch_size.most))
+        clock.now += 1
+    assert sizes == [(1.0, 100), (0.1, 20), (0.25, 20), (0.5, 20), (1.0, 100)]

@@ -6,7 +6,9 @@ import asyncio
 import threading
 from collections.abc import Sequence
 
-from kubesweep.errors import Outage
+import pytest
+
+from kubesweep.errors import LeaseLost, Outage
 from kubesweep.queue.model import Claim, Job, JobKind, Pace
 from kubesweep_worker.in_flight import InFlightJobs, JobRun
 from kubesweep_worker.runtime.heartbeat import Heartbeat
@@ -50,6 +52,9 @@ async def test_the_heartbeat_extends_its_in_flight_jobs_and_marks_what_is_lost()
     now[0] = 299.0
     runs[2].touch()
     runs[0].finished = True
+    now[0] = 300.0
+    await heartbeat.beat(beats)  # type: ignore[arg-type]
+    assert beats.extended[-1] == ("0", "1", "2")
     now[0] = 301.0
     await heartbeat.beat(beats)  # type: ignore[arg-type]
     assert beats.extended[-1] == ("0", "2")  # 1 made no progress for longer than the deadline
@@ -111,3 +116,16 @@ def test_a_finished_job_stays_in_flight_until_it_is_settled() -> None:
     in_flight.mark_lost("1")
     assert in_flight.all() == ()
     assert not run.lost
+
+
+def test_a_checkpoint_is_progress_unless_the_job_is_lost() -> None:
+    now = [0.0]
+    run = JobRun(Claim("1", "me", 1, Job(JobKind.RANGE)), lambda: now[0])
+    now[0] = 5.0
+    run.checkpoint()
+    assert run.last_progress == 5.0
+    run.lost = True
+    now[0] = 9.0
+    with pytest.raises(LeaseLost):
+        run.checkpoint()
+    assert run.last_progress == 5.0

@@ -57,6 +57,17 @@ def test_parts_are_what_the_secret_says_now_and_each_missing_key_is_named(volume
     assert "hunter2" not in str(failed.value)
 
 
+def test_a_variable_that_nothing_replaced_names_the_command_that_does(tmp_path: Path) -> None:
+    file = tmp_path / "url"
+    file.write_text("${DATABASE_URL}\n")
+    for read in (DatabaseUrl(file, "shop-db/url", "shop"), DatabaseFile(file)):
+        with pytest.raises(
+            SweepFailure, match=r"is the text \$\{DATABASE_URL\}.* envsubst < FILE \| kubectl apply -f -"
+        ) as failed:
+            read()
+        assert failed.value.reason == "UrlInvalid"
+
+
 def test_a_missing_certificate_is_named_and_used_when_it_comes(volume: SecretVolume) -> None:
     read = DatabaseParts(Parts(secret="a", keys=KEYS, ca=("shop-ca", "ca.crt")), volume.folder, "shop")
     volume.show(**ENTRIES)

@@ -21,6 +21,7 @@ from kubesweep_worker.sources.conditions import (
     time_columns,
     used_columns,
 )
+from kubesweep_worker.sources.postgres.connection_url import without_password
 from kubesweep_worker.sources.postgres.dialect import PostgresDialect, quote_pg
 from kubesweep_worker.sources.postgres.errors import classify, classify_connect
 from kubesweep_worker.sources.postgres.sqlstates import CLASSES, CODES, Verdict
@@ -101,14 +102,26 @@ def test_a_row_error_quotes_no_value() -> None:
     ],
 )
 def test_a_refused_connection_says_why(text: str, reason: str) -> None:
-    found = classify_connect(text)
+    found = classify_connect(text, text)
     assert isinstance(found, SweepFailure | Outage)
     assert found.reason == reason
 
 
+@pytest.mark.parametrize("password", ["database", "exist", "authentication", "failed"])
+def test_a_password_that_is_a_word_of_the_message_changes_no_reason(password: str) -> None:
+    for text, reason in (
+        ('database "x" does not exist', "DatabaseMissing"),
+        ('password authentication failed for user "x"', "AuthenticationFailed"),
+    ):
+        found = classify_connect(text, without_password(text, f"postgresql://ann:{password}@db/x"))
+        assert isinstance(found, SweepFailure)
+        assert found.reason == reason
+        assert (password in text) == ("***" in str(found))
+
+
 def test_the_lines_of_a_refused_connection_become_one_that_another_sentence_can_follow() -> None:
     text = "connection refused\n\tIs the server running on that host?\n"
-    found = str(classify_connect(text))
+    found = str(classify_connect(text, text))
     assert found == "no connection to the database: connection refused; Is the server running on that host?"
     assert as_sentence(found) == found
     assert as_sentence("it is away") == "it is away."

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kubesweep.api.plan import RowLimits
 from kubesweep.errors import Outage, RowError, SweepFailure
-from kubesweep.queue.model import StaleRows, Sweep, SweepState
+from kubesweep.queue.model import Key, StaleRows, Sweep, SweepState
+from kubesweep.queue.sqlite.queue import SqliteQueue
 from kubesweep.timestamps import LAST
 from kubesweep_worker.jobs import plan_job, stale_rows
-from kubesweep_worker.sources.base import Predicate, Scope, Written
+from kubesweep_worker.sources.base import Cuts, Predicate, Scope, Written
+from kubesweep_worker.sources.stale_search import StaleSearch
 from tests.kits.deadlines import scaled
 from tests.kits.worker import MemorySource, Workbench, a_plan
 
@@ -63,7 +67,7 @@ class Slow(MemorySource):
         self.written = asyncio.Event()
         self.ended = asyncio.Event()
 
-    async def oldest(self, predicate: Predicate, seconds: float) -> StaleRows:
+    async def oldest(self, predicate: Predicate, search: StaleSearch) -> StaleRows:
         try:
             await (self.written if self.ends else asyncio.Event()).wait()
             return StaleRows(1000, SINCE)
@@ -128,3 +132,75 @@ async def test_a_sweep_that_awaits_approval_knows_its_oldest_row(bench: Workbenc
     bench.source.oldest_row = lambda: StaleRows(1000, SINCE)
     sweep = await swept(bench)
     assert (sweep.state, sweep.oldest, sweep.stale) == (SweepState.AWAITING_APPROVAL, SINCE, 1000)
+
+
+CAPPED = RowLimits(batch_rows=100, max_rows_per_sweep=500)
+
+
+class Counted(MemorySource):
+    """A database that fixes what the search sees only when the window was cut and every task that can run has run."""
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(rows)
+        self.cut_once = asyncio.Event()
+
+    async def cut(
+        self, predicate: Predicate, after: Key | None, batch: int, most: int, until: Key | None = None
+    ) -> Cuts:
+        found = await super().cut(predicate, after, batch, most, until)
+        self.cut_once.set()
+        return found
+
+    async def oldest(self, predicate: Predicate, search: StaleSearch) -> StaleRows:
+        await self.cut_once.wait()
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        rows = len(self.stale_keys)
+        search.fixed()
+        return StaleRows(rows, SINCE)
+
+
+async def test_the_rows_of_a_capped_sweep_are_counted_before_the_first_of_them_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is never planned to the end, so nothing else says how many there are."""
+    monkeypatch.setattr(stale_rows, "BOUND", scaled(60))
+    bench = Workbench(tmp_path, Counted(1000), a_plan(limits=CAPPED))
+    at_first = list[tuple[int, list[int]]]()
+    advance = SqliteQueue.advance
+
+    async def noted(queue: SqliteQueue, *given: Any) -> bool:
+        at_first.append((len(bench.source.stale_keys), list(counted)))
+        return await advance(queue, *given)
+
+    counted = list[int]()
+    found = bench.source.oldest
+
+    async def searched(predicate: Predicate, search: StaleSearch) -> StaleRows:
+        def both() -> None:
+            counted.append(len(bench.source.stale_keys))
+            search.fixed()
+
+        answer: StaleRows = await found(predicate, dataclasses.replace(search, fixed=both))
+        return answer
+
+    monkeypatch.setattr(SqliteQueue, "advance", noted)
+    monkeypatch.setattr(bench.source, "oldest", searched)
+    sweep = await swept(bench)
+    await bench.queue.close()
+    assert at_first[0] == (1000, [1000])
+    assert (sweep.capped, sweep.applied, sweep.stale, sweep.estimated) == (True, 500, 1000, False)
+
+
+async def test_a_capped_sweep_whose_rows_are_not_counted_in_time_knows_no_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather than one that is too small by what its jobs wrote meanwhile."""
+    monkeypatch.setattr(stale_rows, "BOUND", 0.01)
+    monkeypatch.setattr(stale_rows, "PATIENCE", scaled(60))
+    bench = Workbench(
+        tmp_path, Slow(1000, ends=True), a_plan(limits=RowLimits(batch_rows=100, max_rows_per_sweep=1000))
+    )
+    sweep = await swept(bench)
+    await bench.queue.close()
+    assert (sweep.applied, sweep.oldest, sweep.stale) == (1000, SINCE, None)

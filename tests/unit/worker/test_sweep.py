@@ -114,8 +114,9 @@ async def test_a_first_sweep_that_deletes_by_times_without_a_zone_awaits_approva
     assert (sweep.state is SweepState.AWAITING_APPROVAL) is bool(reason)
     if reason:
         assert (sweep.reason, bench.source.writes) == (reason, [])
-        assert f"{warnings[0][1]}. This first sweep would delete by them" in sweep.message
-        assert "kubesweep approve test" in sweep.message
+        assert sweep.message == (
+            f"{warnings[0][1]}. This first sweep would delete by them; 1,000 rows are stale. Nothing was changed"
+        )
         await bench.queue.approve(bench.plan.ref)
         assert (await bench.run()).sweep is not None
     again = await bench.sweep()
@@ -128,7 +129,7 @@ async def test_too_many_rows_await_approval(bench: Workbench) -> None:
     sweep = (await bench.sweep()).sweep
     assert sweep is not None
     assert (sweep.state, sweep.reason, bench.source.writes) == (SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", [])
-    assert "kubesweep approve test" in sweep.message
+    assert sweep.message == "1,000 rows are stale: more than 500 (limits.approveAbove.rows). Nothing was changed"
     assert sweep.cutoff == "2026-01-01 00:00:00+00"
     assert await bench.queue.approve(bench.plan.ref) == sweep.id
     done = (await bench.run()).sweep

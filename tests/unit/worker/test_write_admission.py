@@ -95,6 +95,19 @@ async def test_a_factor_is_the_share_of_time_that_writes_take() -> None:
     assert await bench.write() == LONGEST_PAUSE
 
 
+@pytest.mark.parametrize("limits", [LAG, HealthLimits(lock_waits=5.0, yields=True)])
+async def test_only_a_sweep_that_yields_does_one_write_at_a_time(limits: HealthLimits) -> None:
+    bench = Bench(limits)
+    bench.admission.decide(Decision(0.25, "ActiveSessions"))
+    async with bench.admission.admitted(bench.run):
+        bench.clock.now += 0.1
+        second = asyncio.create_task(bench.write())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert second.done() != limits.yields
+    assert (await second > 0.0) == limits.yields
+
+
 async def test_a_rate_that_was_multiplied_needs_no_further_wait() -> None:
     bench = Bench()
     bench.admission.use(Pace(rate=5.0, health=LAG))

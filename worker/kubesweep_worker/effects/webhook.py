@@ -23,11 +23,11 @@ from multidict import CIMultiDict
 from kubesweep.api.plan import Plan, Webhook
 from kubesweep.api.secret_values import SIGNING_PREFIX
 from kubesweep.errors import Outage, RowError
+from kubesweep.masking import masking
 from kubesweep.text import clip
 from kubesweep_worker.effects.base import BatchRefused, Delivery, Record, RowOutcome, unrecorded
 from kubesweep_worker.effects.batch_results import row_results
 from kubesweep_worker.effects.malformed_response import Connector, status_of
-from kubesweep_worker.effects.masking import masking
 from kubesweep_worker.effects.proxy import proxy_for
 from kubesweep_worker.effects.signature import signature, webhook_id
 from kubesweep_worker.effects.webhook_response import (

@@ -20,6 +20,7 @@ import aiohttp
 
 from kubesweep.errors import Outage, RowError
 from kubesweep.text import clip
+from kubesweep.urls import can_be_host
 
 TRY_LATER = frozenset({408, 425, 429})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -117,7 +118,7 @@ def _target(location: str) -> str:
     """Scheme and host only, because path and query may be secret."""
     with contextlib.suppress(ValueError):
         parts = urlsplit(location)
-        if parts.scheme in ("http", "https") and parts.hostname:
+        if parts.scheme in ("http", "https") and parts.hostname and can_be_host(parts.hostname):
             port = f":{parts.port}" if parts.port else ""
             return f" to {parts.scheme}://{parts.hostname}{port}"
     return ""

@@ -38,7 +38,10 @@ class Shrink:
 
 
 class BatchSize:
-    """``most`` is the size: rows of one transaction, from 1 to ``rows``."""
+    """``most`` is the size: rows of one transaction, from 1 to ``rows``.
+
+    Batches of a size that only the ceiling limits do not show whether larger ones are too slow: what was learnt stays.
+    """
 
     def __init__(self, rows: int, plan: str, batch_time: float, statement_timeout: float = math.inf) -> None:
         """``rows``: limits.batchRows; ``plan``: the combination that a size applies to, without blanks; times in seconds."""
@@ -47,14 +50,20 @@ class BatchSize:
         self._shared = rows  # the size that the other workers have
         self._hint = ""  # the hint that the queue stores, as far as this worker has seen
         self._replaced: str | None = None  # the hint before, which an answer may have until the queue has this worker's
-        self.most = rows
+        self._size = rows
         self.set_aim(batch_time)
 
-    def set_aim(self, batch_time: float) -> None:
-        """Batches that follow should take this many seconds, and less where they would come near the statement timeout."""
+    @property
+    def most(self) -> int:
+        return min(self._size, self._ceiling)
+
+    def set_aim(self, batch_time: float, ceiling: int | None = None) -> None:
+        """Batches that follow should take this many seconds, and less where they would come near the statement timeout. They
+        have at most ``ceiling`` rows; None: as many as ``rows``."""
+        self._ceiling = self._limit if ceiling is None else ceiling
         self._aim = min(batch_time, self._timeout / SLOW)
         if self._cost is not None:
-            self.most = min(self.most, self._target(self._cost))
+            self._size = min(self._size, self._target(self._cost))
 
     def record(self, rows: int, changed: int, seconds: float) -> None:
         """A batch of ``rows`` rows was written in ``seconds``, and ``changed`` of them met the conditions."""
@@ -62,27 +71,27 @@ class BatchSize:
             # One slow row may be the cause, so the average does not keep it, and the size drops no further than for a timeout.
             self._shrink(max(int(rows * self._aim / seconds), math.ceil(rows / PIECES)))
             return
-        full = rows >= self.most and 2 * changed >= rows
+        full = rows >= self._size and 2 * changed >= rows
         if not changed or not (full or seconds > self._aim):
             return
         cost = seconds / changed
         self._cost = cost if self._cost is None else self._cost + WEIGHT * (cost - self._cost)
-        most = math.ceil(self.most * STEP) if full else self.most
-        self.most = min(self._limit, most, self._target(self._cost))
+        most = math.ceil(self._size * STEP) if full else self._size
+        self._size = min(self._limit, most, self._target(self._cost))
 
     def record_timeout(self, rows: int) -> Shrink:
         """A batch of ``rows`` rows timed out, and wrote nothing."""
-        before, cost = self.most, self._cost
+        before, cost = self._size, self._cost
         self._shrink(math.ceil(rows / PIECES))
-        return Shrink(before, cost, self.most)
+        return Shrink(before, cost, self._size)
 
     def withdraw(self, shrink: Shrink) -> None:
         """A single row explains the timeout: return to the size before, unless batches since then were slow too."""
-        if self.most >= shrink.after:
-            self.most, self._cost = max(self.most, shrink.before), shrink.cost
+        if self._size >= shrink.after:
+            self._size, self._cost = max(self._size, shrink.before), shrink.cost
 
     def _shrink(self, most: int) -> None:
-        self.most, self._cost = min(self.most, max(1, most)), None
+        self._size, self._cost = min(self._size, max(1, most)), None
 
     def _target(self, cost: float) -> int:
         """The rows that take as long as the aim."""
@@ -90,15 +99,15 @@ class BatchSize:
 
     @property
     def _has_news(self) -> bool:
-        low, high = sorted((self.most, self._shared))
-        return low < high and (self.most == self._limit or high >= NEWS * low)
+        low, high = sorted((self._size, self._shared))
+        return low < high and (self._size == self._limit or high >= NEWS * low)
 
     def take_hint(self) -> str | None:
         """The hint to send with the next settlement, once; None where the size has not changed by much."""
         if not self._has_news:
             return None
-        self._shared, self._replaced = self.most, self._hint
-        self._hint = f"{self._plan} {self.most}" if self.most < self._limit else ""
+        self._shared, self._replaced = self._size, self._hint
+        self._hint = f"{self._plan} {self._size}" if self._size < self._limit else ""
         return self._hint
 
     def apply_hint(self, batch_hint: str) -> None:
@@ -110,4 +119,4 @@ class BatchSize:
         self._hint, self._replaced = batch_hint, None
         plan, _, rows = batch_hint.partition(" ")
         applies = plan == self._plan and rows.isdecimal()
-        self.most = self._shared = max(1, min(self._limit, int(rows))) if applies else self._limit
+        self._size = self._shared = max(1, min(self._limit, int(rows))) if applies else self._limit

@@ -1,7 +1,8 @@
 """Every write asks here whether it may start, and waits while the health of the database is bad or unknown.
 
-Without a rate to multiply, a factor is kept as the share of time in which this worker works: after a write that took 0.2 s it waits for
-another 0.2 s at factor 0.5.
+Without a rate to multiply, a factor is kept as the share of time in which this worker writes: after a write that took 0.2 s it waits for
+another 0.2 s at factor 0.5. A sweep that yields to the application also does one write at a time, in small transactions: the application is late by
+as long as the longest of them takes (bench/RESULTS.md, "An application beside a sweep").
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from kubesweep_worker.settings import WorkerSettings
 
 SLEEP = 5.0  # longest single wait in seconds, after which the job restarts its deadline
 LONGEST_PAUSE = 30.0  # seconds after one write, unless the sweep is paused
+SMALL = 200  # rows of a transaction while the sweep yields
 IDLE = 30.0  # seconds without a write, after which nothing is measured
 
 
@@ -56,7 +58,7 @@ class WriteAdmission:
         self._changed = asyncio.Event()
         self._writing = 0  # writes that were admitted and have not ended
         self._busy = 0.0  # seconds that the latest write took
-        self._used = settings.monotonic()
+        self._ended = self._used = settings.monotonic()
 
     @property
     def limits(self) -> HealthLimits | None:
@@ -65,6 +67,10 @@ class WriteAdmission:
     @property
     def factor(self) -> float:
         return 1.0 if self.limits is None or self.decision is None else self.decision.factor
+
+    @property
+    def yields(self) -> bool:
+        return self.limits is not None and self.limits.yields and self.factor < 1
 
     @property
     def idle(self) -> bool:
@@ -104,23 +110,26 @@ class WriteAdmission:
 
     def end(self, began: float) -> None:
         self._writing -= 1
-        self._used = self._settings.monotonic()
-        self._busy = self._used - began
+        self._ended = self._used = self._settings.monotonic()
+        self._busy = self._ended - began
+        if self.yields:
+            self._notify()  # the next one waits for the end of this one
 
     async def _admit(self, run: JobRun) -> None:
-        began = self._settings.monotonic()
         while True:
             await self._open(run)
-            waited = self._settings.monotonic() - began
-            if waited >= (pause := self._pause()):
+            if (left := self._left()) <= 0:
                 return
-            await self._wait(run, pause - waited)
+            await self._wait(run, left)
 
-    def _pause(self) -> float:
-        """Seconds between the latest write and the next. A rate is multiplied by the factor instead."""
-        if self.pace.rate is not None or not self.factor:
+    def _left(self) -> float:
+        """Seconds until the next write may start, or until it is asked again. A rate is multiplied by the factor instead."""
+        if self.pace.rate is not None or self.factor in (0.0, 1.0):
             return 0.0
-        return min(LONGEST_PAUSE, self._busy * (1 / self.factor - 1))
+        if self._writing and self.yields:
+            return SLEEP
+        pause = min(LONGEST_PAUSE, self._busy * (1 / self.factor - 1))
+        return self._ended + pause - self._settings.monotonic()
 
     async def _open(self, run: JobRun) -> None:
         waited = False

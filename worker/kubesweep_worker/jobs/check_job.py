@@ -2,7 +2,8 @@
 
 Nothing notifies the worker when somebody fixes a problem (creates the Secret or the table, grants the right). So the job
 stays in the queue, and is repeated with growing pauses until source and effect are ready. Each run reports its findings
-again, because the queue may have lost the report or received another one from a different worker.
+again, because the queue may have lost the report or received another one from a different worker. It also stays until the
+queue has its findings: the queue hands out one check of a plan, so without them the schedule would never become ready.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from kubesweep.queue.model import Settlement
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import Done, JobContext, Release, Result
 
+KINDS = ("SourceReady", "SourceWarnings", "Effect")  # what a check reports
 Problem = Outage | SweepFailure
 
 
 async def run_check(context: JobContext, run: JobRun) -> Result:
     """Raises Outage of the source (the job is released) and LeaseLost."""
     effect_problem = await check_effect(context)
-    problem = await check_source(context) or effect_problem
+    problem = await check_source(context) or effect_problem or context.findings.undelivered(*KINDS)
     if problem is None:
         return Done(Settlement(claim=run.claim))
     context.pause_claiming(problem if isinstance(problem, Outage) else Outage(problem.reason, str(problem)))

@@ -40,7 +40,7 @@ from kubesweep_worker.flow_control.health_level import Decision
 from kubesweep_worker.flow_control.rate_limiter import RateLimiter
 from kubesweep_worker.flow_control.read_size import ReadSize
 from kubesweep_worker.flow_control.receiver_health import ReceiverHealth
-from kubesweep_worker.flow_control.write_admission import WriteAdmission
+from kubesweep_worker.flow_control.write_admission import SMALL, WriteAdmission
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.findings import Findings
 from kubesweep_worker.jobs.rows.read_ahead import ReadAhead
@@ -152,7 +152,7 @@ class JobContext:
         rate = 0.0 if not factor else None if pace.rate is None else pace.rate * factor
         self.plan = self._given_plan.at(msgspec.structs.replace(pace, rate=rate))
         self.limits = msgspec.structs.replace(self.plan.queue_limits, lease=self.settings.lease)
-        self.batch_size.set_aim(pace.batch_time)
+        self.batch_size.set_aim(pace.batch_time, SMALL if self.health.yields else None)
         if self.rate_limiter is not None:
             # In a pause the rows whose effect succeeded are written, and the others are read again after it.
             self.rate_limiter.set_rate(rate, wait=bool(factor))

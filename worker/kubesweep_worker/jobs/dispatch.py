@@ -178,7 +178,7 @@ async def _supersede(context: JobContext, run: JobRun) -> Result:
 async def _fail(context: JobContext, run: JobRun, failure: SweepFailure) -> Result:
     """Only an edit helps. A planned job fails its sweep; a retry is delayed and spends no attempt."""
     job = run.claim.job
-    if failure.reason not in NOT_THE_SOURCE:
+    if failure.reason not in NOT_THE_SOURCE or job.kind is JobKind.CHECK:
         kind = "Effect" if isinstance(failure, EffectFailure) else "SourceReady"
         await context.findings.report(kind, False, failure.reason, str(failure))
     log.error("%s: %s", failure.reason, failure, extra={"job": run.name})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage
-from kubesweep.queue.model import MESSAGE, THROTTLE, Finding
+from kubesweep.queue.model import MESSAGE, THROTTLE, Finding, Signal
 from kubesweep.queue.service import QueueService
 from kubesweep.text import as_sentence, clip
 from kubesweep_worker.effects.base import EffectOutage
@@ -22,6 +22,7 @@ class Findings:
         self._plan, self._queue, self._settings = plan, queue, settings
         self._reported: dict[str, tuple[bool, str]] = {}
         self._reported_at: dict[str, float] = {}
+        self._undelivered: dict[str, Outage] = {}
 
     async def report(self, kind: str, ok: bool, reason: str, message: str, *, repeat: bool = False) -> None:
         """Report a finding unless it equals the latest one of its kind. ``repeat``: report it even then. Never raises Outage."""
@@ -34,11 +35,16 @@ class Findings:
         try:
             await self._queue.report(self._plan.ref, finding)
             arrived = True
-        except Outage:
-            return
+            self._undelivered.pop(kind, None)
+        except Outage as outage:
+            self._undelivered[kind] = outage
         finally:
             if not arrived and self._reported.get(kind) is entry:
                 self._reported.pop(kind)
+
+    def undelivered(self, *kinds: str) -> Outage | None:
+        """Why the queue lacks the latest finding of one of these kinds; None: it has them all."""
+        return next((self._undelivered[kind] for kind in kinds if kind in self._undelivered), None)
 
     async def report_success(self, kind: str, *, recovered_from: str | None = None) -> None:
         """Work of this kind succeeded. Reported where the latest report was a failure, is missing, or is older than ``REPEAT``.
@@ -53,11 +59,13 @@ class Findings:
         elif recovered_from is None or reason in ("", recovered_from):
             await self.report(kind, True, "Works", "work succeeded")
 
-    async def report_throttle(self, decision: Decision) -> None:
-        """Report at which share of its speed the sweep goes, and why. Raises Outage."""
+    async def report_throttle(self, decision: Decision, signals: tuple[Signal, ...] = ()) -> None:
+        """Report at which share of its speed the sweep goes, and why, and what the signals are at. Raises Outage."""
         throttle, message = decision.throttle, clip(decision.message, MESSAGE)
         version = self._plan.version
-        finding = Finding(THROTTLE, throttle is None, decision.reason, message, version, throttle=throttle)
+        finding = Finding(
+            THROTTLE, throttle is None, decision.reason, message, version, throttle=throttle, signals=signals
+        )
         await self._queue.report(self._plan.ref, finding)
 
     async def report_outage(self, outage: Outage) -> None:

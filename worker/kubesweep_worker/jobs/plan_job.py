@@ -19,23 +19,20 @@ import msgspec
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage
 from kubesweep.queue.excluded import parse_row, row_text, too_many_failed
-from kubesweep.queue.model import Job, JobKind, Key, SweepState, Window
+from kubesweep.queue.model import Baseline, Job, JobKind, Key, Stats, SweepState, Window
 from kubesweep_worker.in_flight import JobRun
-from kubesweep_worker.jobs.context import Drop, JobContext, Result
+from kubesweep_worker.jobs.approval import MOST_COUNTED, found_changes, guard, read_known, sample_keys
+from kubesweep_worker.jobs.context import Drop, JobContext, Release, Result
 from kubesweep_worker.jobs.other_origin import report_other_origins
 from kubesweep_worker.jobs.redelivery import deliveries_alone
-from kubesweep_worker.jobs.stale_rows import Counted, oldest_recorded
+from kubesweep_worker.jobs.stale_rows import Recording, stale_rows_recorded
 from kubesweep_worker.phases import SETTLE
-from kubesweep_worker.sources.base import EPOCH_UNIT, NAIVE_ZONE, Cut, Cuts, Keys, Predicate
+from kubesweep_worker.sources.base import Cut, Cuts, Keys, Predicate
 from kubesweep_worker.sources.paging import timed_out
 
 log = logging.getLogger("kubesweep.worker")
-SAMPLES = 10
-# Warnings of the source for which a first sweep that deletes awaits approval, and the reason that it shows.
-TIME_WARNINGS = {NAIVE_ZONE: "NaiveTimeZone", EPOCH_UNIT: "EpochUnit"}
 # Rows that a sweep may plan in any case, besides its first window; only a larger sweep counts its rows, once.
 UNCOUNTED = 10_000
-MOST_COUNTED = 10**12
 WINDOW_SECONDS = 10  # a window holds at most this much of rowsPerSecond, so that an edit takes effect soon
 
 
@@ -99,32 +96,43 @@ async def run_plan(context: JobContext, run: JobRun) -> Result:
         cutoff = cutoff or now
     excluded = await context.excluded_rows(origin)
     predicate = Predicate(cutoff, excluded.keys)
-    if len(excluded.keys) >= plan.halt_above and not plan.dry_run and not context.limits.halt_at_end:
+    full = len(excluded.keys) >= plan.halt_above and not plan.dry_run and not context.limits.halt_at_end
+    known = await read_known(context, run) if first else None
+    if first and known is None:
+        return Release(run.claim)
+    # A changed sweep must be approved first: its approval covers the retries by which a person frees excluded rows.
+    if full and not (known is not None and found_changes(context, known)):
         return await _halt(context, run)
-    async with oldest_recorded(context, step.sweep, predicate, first=first) as counted:
-        if first:
+    async with stale_rows_recorded(context, step.sweep, predicate, first=first) as recording:
+        if known is not None:
             report_other_origins(excluded, origin)
-            if await _awaits_approval(context, run, step, predicate):
-                return Drop(succeeded=True)
-            start = None if plan.dry_run else await _start(context, origin)
+            if (ended := await guard(context, run, predicate, known, recording)) is not None:
+                return ended
+            if full:
+                return await _halt(context, run)
+            start = None if plan.dry_run else _start(context, known.stats, origin)
             step = msgspec.structs.replace(step, low=start, high=last, wrap=start)
-        return await _plan_window(context, run, step, predicate, counted)
+        baseline = None if known is None or plan.dry_run else known.baseline
+        return await _plan_window(context, run, step, predicate, recording, baseline)
 
 
-async def _plan_window(context: JobContext, run: JobRun, step: Job, predicate: Predicate, counted: Counted) -> Result:
+async def _plan_window(
+    context: JobContext, run: JobRun, step: Job, predicate: Predicate, recording: Recording, baseline: Baseline | None
+) -> Result:
     plan = context.plan
     most = window_rows(plan, step.planned, deliveries_alone(run.claim), cap_of(plan, step))
     # Not for the first window: its jobs run while the rows are counted, and most sweeps need no second one.
     if cap_of(plan, step) is None and step.planned and step.planned + most > UNCOUNTED:
-        step = msgspec.structs.replace(step, cap=await _cap(context, predicate, step, counted))
+        step = msgspec.structs.replace(step, cap=await _cap(context, predicate, step, recording))
         most = window_rows(plan, step.planned, deliveries_alone(run.claim), cap_of(plan, step))
     cuts = await context.source.cut(predicate, step.low, plan.limits.batch_rows, most, step.high)
     samples: tuple[Key, ...] = ()
     if plan.dry_run and step.low is None and cuts.cuts:
-        rows = await context.source.stale(cuts.cuts[0].scope, predicate, SAMPLES)
-        samples = tuple(row.key for row in rows)
+        samples = await sample_keys(context, predicate, cuts)
+    await recording.fix_rows()
     run.enter(SETTLE)
-    taken = await context.advance(run, window_of(cuts, step, plan, predicate.cutoff, samples))
+    window = msgspec.structs.replace(window_of(cuts, step, plan, predicate.cutoff, samples), baseline=baseline)
+    taken = await context.advance(run, window)
     log.info(
         "planned" if taken else "this sweep is over, so its plan step was dropped",
         extra={"sweep": step.sweep, "rows": cuts.rows, "jobs": len(cuts.cuts), "more": cuts.cursor is not None},
@@ -132,10 +140,9 @@ async def _plan_window(context: JobContext, run: JobRun, step: Job, predicate: P
     return Drop(succeeded=True)
 
 
-async def _start(context: JobContext, origin: str) -> Key | None:
+def _start(context: JobContext, stats: Stats, origin: str) -> Key | None:
     """The key after which this sweep begins: where the latest sweep of this plan and table was capped, if it tried all rows
     that it had planned."""
-    (stats,) = await context.retry_until_answered(lambda: context.queue.stats([context.ref]))
     for past in stats.history:
         if past.tried_all and past.mode == context.plan.mode:
             if not past.stopped or not past.plan.same(context.plan_version):
@@ -145,7 +152,7 @@ async def _start(context: JobContext, origin: str) -> Key | None:
     return None
 
 
-async def _cap(context: JobContext, predicate: Predicate, step: Job, counted: Counted) -> int:
+async def _cap(context: JobContext, predicate: Predicate, step: Job, recording: Recording) -> int:
     """What the sweep may plan: twice the rows that are stale now. Otherwise rows that turn stale as fast as they are written
     would keep it running for ever; the next sweep gets those."""
     (stats,) = await context.retry_until_answered(lambda: context.queue.stats([context.ref]))
@@ -156,7 +163,7 @@ async def _cap(context: JobContext, predicate: Predicate, step: Job, counted: Co
         if not timed_out(outage):
             raise
         return MOST_COUNTED  # counting again would take as long
-    counted.rows = settled + stale
+    recording.rows = settled + stale
     return max(UNCOUNTED, 2 * stale, step.planned + stale)
 
 
@@ -170,69 +177,3 @@ async def _halt(context: JobContext, run: JobRun) -> Result:
     await context.end_sweep(run, SweepState.HALTED, "TooManyFailedRows", message)
     log.error("sweep halted: %s", message, extra={"sweep": run.claim.job.sweep})
     return Drop(succeeded=True)
-
-
-async def _awaits_approval(context: JobContext, run: JobRun, step: Job, predicate: Predicate) -> bool:
-    """Whether the sweep was ended to await approval. One that is approved, and a DryRun, need none."""
-    if context.plan.dry_run:
-        return False
-    if await context.retry_until_answered(lambda: context.queue.approved(context.ref)) == step.sweep:
-        return False
-    return await _needs_time_approval(context, run, predicate) or await _above_approval_limit(context, run, predicate)
-
-
-async def _needs_time_approval(context: JobContext, run: JobRun, predicate: Predicate) -> bool:
-    """A first sweep that deletes awaits approval where its times may have another zone or unit than the plan says."""
-    plan = context.plan
-    if plan.write is None or not plan.write.deletes:
-        return False
-    if not any(match.op in ("before", "after") for match in plan.match) or await _swept_before(context):
-        return False
-    warnings = dict((await context.source.inspect()).warnings)
-    code = next((code for code in TIME_WARNINGS if code in warnings), None)
-    if code is None:
-        return False
-    why = f"{warnings[code]}. This first sweep would delete by them"
-    await _await_approval(context, run, predicate, TIME_WARNINGS[code], why)
-    return True
-
-
-async def _swept_before(context: JobContext) -> bool:
-    (stats,) = await context.retry_until_answered(lambda: context.queue.stats([context.ref]))
-    return any(past.state is SweepState.COMPLETED and past.plan.same(context.plan_version) for past in stats.history)
-
-
-async def _await_approval(context: JobContext, run: JobRun, predicate: Predicate, reason: str, why: str) -> None:
-    """End the sweep until it is approved; it keeps its cutoff."""
-    run.claim = msgspec.structs.replace(run.claim, job=msgspec.structs.replace(run.claim.job, cutoff=predicate.cutoff))
-    message = (
-        f"{why}: nothing was touched; "
-        f"inspect them with `kubesweep check`, then approve this sweep with `kubesweep approve {context.plan.name}`"
-    )
-    await context.end_sweep(run, SweepState.AWAITING_APPROVAL, reason, message)
-    log.info("the sweep awaits approval: %s", message, extra={"sweep": run.claim.job.sweep})
-
-
-async def _above_approval_limit(context: JobContext, run: JobRun, predicate: Predicate) -> bool:
-    most = context.plan.limits.approve_above_rows
-    if most is None or await _count(context, run, predicate, most + 1) <= most:
-        return False
-    why = f"more than {most} rows are stale (limits.approveAbove.rows)"
-    await _await_approval(context, run, predicate, "AboveApprovalLimit", why)
-    return True
-
-
-async def _count(context: JobContext, run: JobRun, predicate: Predicate, most: int) -> int:
-    """Stale rows, counted up to ``most``; window by window where one statement for all of them times out."""
-    try:
-        return await context.source.count(predicate, most)
-    except Outage as outage:
-        if not timed_out(outage):
-            raise
-    rows, after = 0, None
-    while True:
-        run.checkpoint()
-        cuts = await context.source.cut(predicate, after, context.plan.limits.batch_rows, most - rows)
-        rows, after = rows + cuts.rows, cuts.cursor
-        if after is None or rows >= most:
-            return rows

@@ -10,7 +10,7 @@ import logging
 from kubesweep.errors import RowError
 from kubesweep.queue.model import Job, JobKind, Key, Settlement, SweepState
 from kubesweep_worker.in_flight import JobRun
-from kubesweep_worker.jobs.context import Done, Drop, JobContext, Result
+from kubesweep_worker.jobs.context import Done, Drop, JobContext, Release, Result
 from kubesweep_worker.jobs.rows.reading import match_fails
 from kubesweep_worker.jobs.rows.settlement import RowFailure, RowResults, keys_job, scope_of
 
@@ -56,6 +56,9 @@ async def give_up(context: JobContext, run: JobRun) -> Result:
     if claim.job.kind is JobKind.CHECK:
         message = f"the worker died {times} times while it checked the source alone; look at its last logs"
         await context.findings.report("SourceReady", False, "WorkerKilled", message)
+        if (outage := context.findings.undelivered("SourceReady")) is not None:
+            context.pause_claiming(outage)
+            return Release(claim)
         return Done(Settlement(claim=claim))
     message = (
         f"the worker died {times} times while it worked on this row alone; look at its last logs and its memory limit, "

@@ -1,1 +1,1 @@
-"""What is special in a pod: the environment, mounted Secrets, and the two commands."""
+"""What is special in a pod: the environment, mounted Secrets, and the commands."""

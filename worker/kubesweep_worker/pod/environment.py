@@ -9,6 +9,7 @@ import msgspec
 from kubesweep.api.plan import FORMAT, Plan
 from kubesweep.errors import SpecError
 from kubesweep.logging import configure
+from kubesweep.text import clip
 
 __all__ = ["CODE", "log_level", "plan", "required"]
 
@@ -40,7 +41,9 @@ def plan(environment: Mapping[str, str]) -> Plan:
     try:
         found = Plan.from_json(text)
     except msgspec.DecodeError as error:
-        raise SpecError(CODE, f"KUBESWEEP_PLAN cannot be read ({error}): {fix}") from None
+        raise SpecError(
+            CODE, f"KUBESWEEP_PLAN cannot be read ({clip(' '.join(str(error).split()), 200)}): {fix}"
+        ) from None
     if found.format != FORMAT:
         raise SpecError(CODE, f"KUBESWEEP_PLAN has format {found.format}, this image reads {FORMAT}: {fix}")
     return found

@@ -7,11 +7,13 @@ edit. So every call compares the result of ``stat``, and reads the files again w
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from kubesweep.api.plan import Plan
 from kubesweep.api.secret_values import SIGNING_FILE, check_headers, check_signing_secrets
 from kubesweep.errors import Outage
+from kubesweep_worker.pod.environment import required
 
 SOON = "the worker sees it within about two minutes"
 _Version = tuple[tuple[str, int, int, int], ...]
@@ -85,4 +87,21 @@ class SigningFile:
             raise Outage("SigningSecretInvalid", f"{self._entry}: {problem}. Change it, and {SOON}") from None
 
 
-__all__ = ["SOON", "HeaderFiles", "SigningFile"]
+def mounted_headers(environment: Mapping[str, str], plan: Plan) -> Callable[[], Mapping[str, str]]:
+    """The headers of the plan's webhook. Raises SpecError where the environment does not name their folder."""
+    hook = plan.effect.webhook if plan.effect else None
+    if hook is None or hook.headers_secret is None:
+        return dict
+    folder = Path(required(environment, "KUBESWEEP_HEADERS_DIR"))
+    return HeaderFiles(folder, hook.headers_secret, plan.namespace)
+
+
+def mounted_signing(environment: Mapping[str, str], plan: Plan) -> Callable[[], tuple[str, ...]]:
+    """The signing secrets of the plan's webhook. Raises SpecError as above."""
+    hook = plan.effect.webhook if plan.effect else None
+    if hook is None or hook.sign_with is None:
+        return tuple
+    return SigningFile(Path(required(environment, "KUBESWEEP_SIGNING_DIR")), hook.sign_with, plan.namespace)
+
+
+__all__ = ["SOON", "HeaderFiles", "SigningFile", "mounted_headers", "mounted_signing"]

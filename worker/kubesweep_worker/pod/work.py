@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from kubesweep.api.plan import Plan
 from kubesweep.errors import SpecError
 from kubesweep.grace_period import drain_seconds
 from kubesweep.listen_address import Address, parse_address
@@ -14,7 +13,7 @@ from kubesweep.logging import safe_url
 from kubesweep_worker.metrics.endpoint import metrics_endpoint
 from kubesweep_worker.pod import environment as pod
 from kubesweep_worker.pod.database import pod_database
-from kubesweep_worker.pod.mounted_secrets import HeaderFiles, SigningFile
+from kubesweep_worker.pod.mounted_secrets import mounted_headers, mounted_signing
 from kubesweep_worker.runtime.build import build_worker, freeze_imports
 from kubesweep_worker.runtime.signals import install_signal_handlers
 
@@ -32,8 +31,8 @@ async def work(environment: Mapping[str, str]) -> int:
         plan,
         url=url,
         queue_url=queue,
-        headers=_headers(environment, plan),
-        signing=_signing(environment, plan),
+        headers=mounted_headers(environment, plan),
+        signing=mounted_signing(environment, plan),
         path=Path.cwd(),
         where=url.where,
         refreshed=url.refreshed,
@@ -62,18 +61,3 @@ def _metrics_address(environment: Mapping[str, str]) -> Address:
     except SpecError as error:
         log.warning("%s; %s is used", error, METRICS_DEFAULT)
         return parse_address(METRICS_DEFAULT, METRICS)
-
-
-def _headers(environment: Mapping[str, str], plan: Plan) -> Callable[[], Mapping[str, str]]:
-    hook = plan.effect.webhook if plan.effect else None
-    if hook is None or hook.headers_secret is None:
-        return dict
-    folder = Path(pod.required(environment, "KUBESWEEP_HEADERS_DIR"))
-    return HeaderFiles(folder, hook.headers_secret, plan.namespace)
-
-
-def _signing(environment: Mapping[str, str], plan: Plan) -> Callable[[], tuple[str, ...]]:
-    hook = plan.effect.webhook if plan.effect else None
-    if hook is None or hook.sign_with is None:
-        return tuple
-    return SigningFile(Path(pod.required(environment, "KUBESWEEP_SIGNING_DIR")), hook.sign_with, plan.namespace)

@@ -12,7 +12,7 @@ import logging
 import math
 
 from kubesweep.errors import Outage, SweepFailure
-from kubesweep.queue.model import TURN, HealthLimits, Sample
+from kubesweep.queue.model import TURN, HealthLimits, Sample, Signal
 from kubesweep_worker.flow_control.health_level import MAX_AGE, UNKNOWN, Aged, Decision, HealthLevel
 from kubesweep_worker.jobs.context import JobContext
 from kubesweep_worker.runtime.wakeup import cancel
@@ -22,7 +22,7 @@ INTERVAL = 1.0  # seconds between two samples
 FIRST = 0.1  # the same until another worker has stored the first one
 FAILED = TURN + 1.5  # seconds for which a worker that could not measure does not ask, so that another one gets its turn
 PATIENCE = 3.0  # seconds for which one decision waits for a new sample; a connection may take longer
-REPEAT = 10.0  # seconds after which an unchanged throttle is reported again: without that it counts as over
+REPEAT = 10.0  # seconds after which unchanged signals are reported again: without that they count as not measured
 log = logging.getLogger("kubesweep.worker")
 
 
@@ -53,7 +53,7 @@ class HealthMonitor:
                 self._samples.clear()
                 self._context.apply_health(None)
                 if admission.limits is None:  # other workers may still be slowed down by the health
-                    await self._report(Decision(1.0))
+                    await self._report(Decision(1.0), ())
                 await admission.wanted.wait()
                 self._began = self._settings.monotonic()
             if (limits := admission.limits) is not None:
@@ -70,7 +70,7 @@ class HealthMonitor:
         if self._context.health.limits == limits:
             decision = self._level.decide(limits, aged, self._of.table, problem)
             self._context.apply_health(decision)
-            await self._report(decision)
+            await self._report(decision, self._level.signals(now))
 
     async def _try_sample(self, limits: HealthLimits) -> str:
         """Why there is no new sample; empty: there is one."""
@@ -117,17 +117,17 @@ class HealthMonitor:
         if shared.sample is not None:
             self._samples[query] = shared.sample, asked - shared.age
 
-    async def _report(self, decision: Decision) -> None:
-        """Tell the queue about a change of the speed or its reason, and again each ``REPEAT`` seconds while it is not full."""
+    async def _report(self, decision: Decision, signals: tuple[Signal, ...]) -> None:
+        """Tell the queue about a change of the speed or its reason, and again each ``REPEAT`` seconds while signals are measured."""
         last, now = self._reported, self._settings.monotonic()
         changed = (decision.factor, decision.reason) != (last.factor, last.reason)
-        if not changed and (not decision.reason or now - self._reported_at < REPEAT):
+        if not changed and (not signals or now - self._reported_at < REPEAT):
             return
         if changed:
             level = logging.WARNING if decision.reason == UNKNOWN else logging.INFO
             log.log(level, decision.message or "the sweep goes at full speed again", extra={"factor": decision.factor})
         try:
-            await self._context.findings.report_throttle(decision)
+            await self._context.findings.report_throttle(decision, signals)
         except Outage:  # the next second tries again
             return
         except Exception:

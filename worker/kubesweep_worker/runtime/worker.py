@@ -193,7 +193,7 @@ class Worker:
             return False
         sweep = stats.sweep
         over = sweep is None or sweep.state.settled or sweep.state is SweepState.AWAITING_APPROVAL
-        if over and await_retries:
+        if over and await_retries and not stats.retries_blocked:
             over = not (stats.ready or stats.running or stats.delayed)
         if not over:
             self._loop.wakeup.wake_in(POLL_SETTLED)

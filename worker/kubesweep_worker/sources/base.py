@@ -19,7 +19,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from kubesweep.queue.model import Key, Sample, StaleRows
+from kubesweep.queue.model import Database, Key, Sample, StaleRows
+from kubesweep_worker.sources.stale_search import StaleSearch
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,10 @@ def refusal(table: str, causes: Sequence[str]) -> str:
     )
 
 
+FEW_ROWS = (
+    100_000  # a table that is estimated to have fewer is counted: statistics of small tables are often out of date
+)
+MOST_ROWS_COUNTED = 10_000_000  # a table without statistics is counted up to here
 LOCKS = frozenset({"Locked", "Deadlock", "Conflict"})  # reasons of a ScopeOutage caused by another transaction
 
 
@@ -211,6 +216,14 @@ class Source(Protocol):
         """The database, schema, table and key columns to which the keys belong, see origin.py. Read once for each connection."""
         ...
 
+    async def database(self) -> Database:
+        """Which database this is; read again at each call. See ``Database``."""
+        ...
+
+    async def table_rows(self) -> int | None:
+        """The number of rows of the table: counted, or of a large one estimated. None where neither is possible."""
+        ...
+
     async def now(self) -> str:
         """The database's clock as text: a cutoff."""
         ...
@@ -233,10 +246,10 @@ class Source(Protocol):
         """Stale rows, counted up to ``most``."""
         ...
 
-    async def oldest(self, predicate: Predicate, seconds: float) -> StaleRows:
+    async def oldest(self, predicate: Predicate, search: StaleSearch) -> StaleRows:
         """Since when the oldest stale row has been stale, by the first ``before`` condition, and about how many rows are stale.
 
-        Takes at most about ``seconds``. What is not known by then, or only by reading a large table, is left out of the answer.
+        What is not known in time, or only by reading a large table, is left out of the answer.
         """
         ...
 
@@ -273,7 +286,9 @@ class InspectableSource(Source, Inspector, Protocol):
 
 
 __all__ = [
+    "FEW_ROWS",
     "LOCKS",
+    "MOST_ROWS_COUNTED",
     "WRITE_REFUSED",
     "Column",
     "Cut",

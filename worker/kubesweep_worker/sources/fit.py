@@ -7,7 +7,7 @@ from typing import NoReturn, Protocol
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import SweepFailure
-from kubesweep_worker.sources.conditions import quote_name, stays_stale, used_columns
+from kubesweep_worker.sources.conditions import quote_name, stays_stale, time_columns, used_columns
 
 
 class Column(Protocol):
@@ -97,6 +97,14 @@ def _refuse_lost(table: str, archive: str, lost: Sequence[str], had: Collection[
 
 def _named(names: Sequence[str]) -> str:
     return ", ".join('"' + name.replace('"', '""') + '"' for name in names)
+
+
+def missing_columns(plan: Plan, indexes: Collection[tuple[str, ...]]) -> tuple[str, ...]:
+    """The columns of an index that would find the stale rows; none where the table has such an index."""
+    times = time_columns(plan.match)
+    equal = tuple(match.column for match in plan.match if match.op == "in" and match.column not in times)
+    columns = (*equal, *times[:1])
+    return () if any(index[: len(columns)] == columns for index in indexes) else columns
 
 
 def unique_hint(candidates: Sequence[Sequence[str]]) -> str:

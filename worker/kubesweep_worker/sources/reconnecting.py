@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, SweepFailure
-from kubesweep.queue.model import Key, Sample, StaleRows
+from kubesweep.queue.model import Database, Key, Sample, StaleRows
 from kubesweep.text import as_sentence
 from kubesweep_worker.sources import open_source
 from kubesweep_worker.sources.base import (
@@ -27,9 +27,16 @@ from kubesweep_worker.sources.base import (
     Tried,
     Written,
 )
+from kubesweep_worker.sources.stale_search import StaleSearch
 
 T = TypeVar("T")
-URL_ERRORS = frozenset({"UrlInvalid", "AuthenticationFailed", "DatabaseMissing", "Unreachable"})
+URL_INVALID = "UrlInvalid"
+URL_ERRORS = frozenset({URL_INVALID, "AuthenticationFailed", "DatabaseMissing", "Unreachable"})
+
+
+def is_wrong_url(error: Exception) -> bool:
+    """True for a URL that names no database. Every other error of a first connection may end without an edit."""
+    return isinstance(error, SweepFailure) and error.reason == URL_INVALID
 
 
 class _Opened:
@@ -80,6 +87,12 @@ class ReconnectingSource:
     async def origin(self) -> str:
         return await self._call(lambda source: source.origin())
 
+    async def database(self) -> Database:
+        return await self._call(lambda source: source.database())
+
+    async def table_rows(self) -> int | None:
+        return await self._call(lambda source: source.table_rows())
+
     async def measured(self) -> Measured:
         return await self._call(lambda source: source.measured())
 
@@ -95,8 +108,8 @@ class ReconnectingSource:
     async def count(self, predicate: Predicate, most: int) -> int:
         return await self._call(lambda source: source.count(predicate, most))
 
-    async def oldest(self, predicate: Predicate, seconds: float) -> StaleRows:
-        return await self._call(lambda source: source.oldest(predicate, seconds))
+    async def oldest(self, predicate: Predicate, search: StaleSearch) -> StaleRows:
+        return await self._call(lambda source: source.oldest(predicate, search))
 
     async def cut(
         self,

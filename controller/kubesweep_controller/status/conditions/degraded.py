@@ -19,8 +19,6 @@ from kubesweep_controller.status.observation import Observation
 
 __all__ = ["approval_message", "degradations", "ended_message", "missed_tick_message", "missed_tick_recovered"]
 
-ABOVE_LIMIT = "AboveApprovalLimit"  # reason of a sweep with more stale rows than limits.approveAbove.rows
-
 
 def degradations(observation: Observation, missed: float | None) -> list[ConditionProblem]:
     """Every problem that holds now, the most pressing first."""
@@ -81,15 +79,10 @@ def approval_message(observation: Observation, sweep: Sweep) -> str:
 
     While the queue is down, ``sweep`` comes from the status, whose message already says all of it.
     """
-    waits = f"The sweep of {time_text(int(sweep.tick))} awaits approval"
-    approve = f"To approve it: {annotate(observation.body, 'approve')}."
-    if sweep.reason == ABOVE_LIMIT:
-        most = observation.plan.limits.approve_above_rows if observation.plan is not None else None
-        limit = "limits.approveAbove.rows" if most is None else f"limits.approveAbove.rows ({most:,})"
-        return f"{waits}: more rows are stale than {limit}. Nothing was changed. {approve}"
     if observation.stats is None and sweep.message:
         return sweep.message
-    return f"{waits}{_why(sweep)}. {approve}"
+    approve = f"To approve it: {annotate(observation.body, 'approve')}."
+    return f"The sweep of {time_text(int(sweep.tick))} awaits approval{_why(sweep)}. {approve}"
 
 
 def missed_tick_recovered(sweeps: Iterable[Sweep], missed: float) -> bool:

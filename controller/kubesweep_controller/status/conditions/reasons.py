@@ -64,6 +64,7 @@ class Reason(StrEnum):
     RECOVERED = "Recovered"
     SUPERSEDED = "Superseded"
     SOURCE_WARNING = "SourceWarning"
+    DATABASE_FAILOVER = "DatabaseFailover"
     TRIGGERED = "Triggered"
     APPROVED = "Approved"
     DEAD_LETTERS_RETRIED = "DeadLettersRetried"

@@ -5,15 +5,18 @@ All problems of all files are reported together, each with its line. No message 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from kubesweep.api import problems
 from kubesweep.api.compile import compile_plan
-from kubesweep.api.loading import unquoted, validation, yaml_document
+from kubesweep.api.loading import validation, yaml_document
+from kubesweep.api.loading.documents import parse_schedule, read_text
 from kubesweep.api.loading.local_database import LocalDatabase, Resolver
+from kubesweep.api.loading.variables import VariableError, expand
 from kubesweep.api.loading.yaml_document import Document
 from kubesweep.api.models.secret import Secret
 from kubesweep.api.models.spec import API_VERSION, KIND, SweepSchedule
@@ -52,6 +55,11 @@ class Loaded:
         return self.plan.name
 
     @property
+    def file(self) -> Path:
+        """``-`` for stdin."""
+        return Path(self.origin.rpartition(":")[0])
+
+    @property
     def ticks(self) -> Ticks:
         return self.spec.spec.ticks
 
@@ -66,25 +74,35 @@ class Loaded:
         return self.spec.spec.suspend
 
 
-def load(paths: Sequence[Path], *, generation: int = 0, url: str | None = None) -> list[Loaded]:
-    """Read YAML files, or folders of them, in the given order.
+def load(
+    paths: Sequence[Path], *, generation: int = 0, url: str | None = None, environ: Mapping[str, str] = os.environ
+) -> list[Loaded]:
+    """Read YAML files, or folders of them, in the given order; ``-`` is stdin.
 
-    ``generation`` is used where the metadata has none. ``url`` replaces the database's URL of every schedule. Raises
-    ``SpecErrors`` with all problems.
+    ``generation`` is used where the metadata has none. ``url`` replaces the database's URL of every schedule. ``environ`` has the
+    variables of Secrets. Raises ``SpecErrors`` with all problems.
     """
-    found = _Loader(generation, url)
+    found = _Loader(generation, url, environ)
     for path in paths:
         for file in found.files(Path(path)):
             found.read(file)
     return found.resolve()
 
 
+def load_text(text: str, file: str, *, url: str | None = None, environ: Mapping[str, str] = os.environ) -> list[Loaded]:
+    """Like ``load``, for a text that is not in ``file`` yet."""
+    found = _Loader(0, url, environ)
+    found.read_text(text, file)
+    return found.resolve()
+
+
 class _Loader:
     """Collects objects and problems over all files, then joins schedules with Secrets."""
 
-    def __init__(self, generation: int, url: str | None) -> None:
+    def __init__(self, generation: int, url: str | None, environ: Mapping[str, str]) -> None:
         self.generation = generation
         self.url = url
+        self.environ = environ
         self.problems: list[Problem] = []
         self.order: dict[str, int] = {}
         self.schedules: dict[tuple[str, str], tuple[Document, SweepSchedule]] = {}
@@ -103,14 +121,13 @@ class _Loader:
     def read(self, path: Path) -> None:
         file = str(path)
         self.order.setdefault(file, len(self.order))
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            self.problems.append(Problem("NotUtf8", f"not UTF-8 text at byte {error.start}: save it as UTF-8", file))
-            return
-        except OSError as error:
-            self.problems.append(Problem("FileUnreadable", f"cannot be read: {error.strerror}", file))
-            return
+        text = read_text(path)
+        if isinstance(text, Problem):
+            self.problems.append(text)
+        else:
+            self.read_text(text, file)
+
+    def read_text(self, text: str, file: str) -> None:
         before = len(self.problems)
         documents = 0
         for each in yaml_document.read(text, file):
@@ -134,8 +151,8 @@ class _Loader:
             if secret:
                 self._add(self.secrets, document, secret)
         elif kind == KIND:
-            self.problems += unquoted.restore_written_text(document)
-            schedule = self._parse(document, SweepSchedule)
+            schedule, found = parse_schedule(document)
+            self.problems += found
             if schedule:
                 self._add(self.schedules, document, schedule)
         else:
@@ -217,14 +234,23 @@ class _Loader:
             return None
 
     def _resolver(self, document: Document, schedule: SweepSchedule) -> Resolver:
-        return Resolver(document, lambda name, path: self._secret(document, schedule, name, path), self.problems)
+        def values(name: str, path: problems.Path, keys: Collection[str]) -> Mapping[str, str] | None:
+            return self._secret(document, schedule, name, path, keys)
+
+        return Resolver(document, values, self.problems)
 
     def _secret(
-        self, document: Document, schedule: SweepSchedule, name: str, path: problems.Path
+        self,
+        document: Document,
+        schedule: SweepSchedule,
+        name: str,
+        path: problems.Path,
+        keys: Collection[str] | None = None,
     ) -> Mapping[str, str] | None:
+        """The values of a Secret, with the variables of ``keys`` (None: of all) replaced; None where it or a variable is missing."""
         space = schedule.metadata.namespace
         if (space, name) in self.secrets:
-            return self.secrets[space, name][1].values
+            return self._expanded(*self.secrets[space, name], keys)
         elsewhere = [other for other, known in self.secrets if known == name]
         if elsewhere:
             text = f'the Secret "{name}" is in namespace "{elsewhere[0]}", the schedule in "{space}"'
@@ -234,5 +260,17 @@ class _Loader:
             self.problems.append(document.problem("SecretMissing", text, path))
         return None
 
+    def _expanded(self, document: Document, secret: Secret, keys: Collection[str] | None) -> Mapping[str, str] | None:
+        """Only ``keys`` count: with --url, the variable of the URL may be unset."""
+        values, found = dict(secret.values), list[Problem]()
+        for key, text in (secret.string_data or {}).items():
+            if keys is None or key in keys:
+                try:
+                    values[key] = expand(text, self.environ)
+                except VariableError as error:
+                    found.append(document.problem(error.code, str(error), ("stringData", key)))
+        self.problems += [each for each in found if each not in self.problems]
+        return None if found else values
 
-__all__ = ["Loaded", "load"]
+
+__all__ = ["Loaded", "load", "load_text"]

@@ -5,19 +5,20 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from kubesweep.api.database_url import CA_FILE, FIELD, Parts, compose, missing, read_password, read_url
 from kubesweep.api.loading import validation
+from kubesweep.api.loading.variables import check_unbraced
 from kubesweep.api.loading.yaml_document import Document
 from kubesweep.api.models.connection import Connection, SecretKeyRef, UrlFrom
 from kubesweep.api.problems import Path as Where
 from kubesweep.api.problems import Problem
 from kubesweep.api.secret_values import check_url
 
-SecretValues = Callable[[str, Where], Mapping[str, str] | None]
+SecretValues = Callable[[str, Where, Collection[str]], Mapping[str, str] | None]
 SOURCE: Where = ("spec", "source")
 _ADVICE = "In a cluster a container of the pod writes it. In a local run, write it yourself, or pass --url"
 
@@ -34,7 +35,8 @@ class LocalDatabase:
 class Resolver:
     """Resolves the database of one document, and appends what is wrong to ``problems``.
 
-    ``secret_values`` returns the values of a Secret by its name. If it is missing, it reports that at the path and returns None.
+    ``secret_values`` returns the values of a Secret by its name; those of the given keys are used. If the Secret or a variable is
+    missing, it reports that and returns None.
     """
 
     def __init__(self, document: Document, secret_values: SecretValues, problems: list[Problem]) -> None:
@@ -43,6 +45,7 @@ class Resolver:
     def url(self, text: str, path: Where = SOURCE) -> LocalDatabase | None:
         """A given URL, from a Secret or the command line."""
         try:
+            check_unbraced(text)
             checked = check_url(text)
         except ValueError as error:
             self._refuse("BadDatabaseUrl", str(error), path)
@@ -79,7 +82,7 @@ class Resolver:
     def _found(self, parts: Parts) -> dict[str, str] | None:
         """The values of the Secret for the parts that are read from it."""
         path = (*SOURCE, "connection", "secretRef")
-        values = self._secret_values(parts.secret, (*path, "name"))
+        values = self._secret_values(parts.secret, (*path, "name"), parts.keys.values())
         if values is None:
             return None
         found = {part: values[key] for part, key in parts.keys.items() if key in values}
@@ -94,7 +97,7 @@ class Resolver:
 
     def entry(self, ref: SecretKeyRef, path: Where) -> str | None:
         """The text of a Secret's entry; None where it is missing, which is reported."""
-        values = self._secret_values(ref.name, (*path, "name"))
+        values = self._secret_values(ref.name, (*path, "name"), (ref.key,))
         if values is None:
             return None
         if ref.key not in values:

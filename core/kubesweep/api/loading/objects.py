@@ -44,7 +44,8 @@ def load_object(body: Mapping[str, Any]) -> SweepSchedule:
     Other metadata and the status are ignored. Raises ``SpecErrors``, one problem a line, each with the path of its field.
     """
     data = _shallow(body)
-    meta = data.get("metadata") or {}
+    given = data.get("metadata")
+    meta = given if isinstance(given, Mapping) else {}
     kept = {name: meta[name] for name in _METADATA if name in meta}
     # The items of a list have neither kind nor version.
     data = {"apiVersion": API_VERSION, "kind": KIND, **data, "metadata": kept}
@@ -77,7 +78,12 @@ def _dropped(meta: Mapping[str, Any]) -> list[Problem]:
     """Fields that were applied with an unknown name or without a value."""
     try:
         applied = json.loads((meta.get("annotations") or {}).get(APPLIED, "{}"))
-    except (ValueError, RecursionError):
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ):  # annotations are no map of texts, or the text is no JSON
         return []
     if not isinstance(applied, dict) or applied.get("apiVersion") != API_VERSION or _too_deep(applied):
         return []

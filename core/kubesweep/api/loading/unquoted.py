@@ -14,6 +14,7 @@ from typing import Any
 from kubesweep.api.loading.yaml_document import Document
 from kubesweep.api.problems import Path, Problem
 
+LARGEST = 10**60
 _AS_WRITTEN = re.compile(r"true|false|-?(0|[1-9][0-9]*)\.[0-9]+")
 
 
@@ -25,10 +26,15 @@ def restore_written_text(document: Document) -> list[Problem]:
         if isinstance(given, bool | int | float) and written is not None:
             if _AS_WRITTEN.fullmatch(written):
                 place[step] = written
-            elif type(given) is int and str(given) != written:
-                text = f"YAML reads this as {given}: put it into quotes"
+            elif type(given) is int and _decimal(given) != written:
+                text = f"YAML reads this as {_decimal(given) or 'another number'}: put it into quotes"
                 problems.append(document.problem("NotAString", text, path, given=written[:60]))
     return problems
+
+
+def _decimal(number: int) -> str:
+    """Its text; empty for a number of so many digits that Python does not print it."""
+    return str(number) if abs(number) < LARGEST else ""
 
 
 def _values(data: Any) -> Iterator[tuple[Any, str | int, Path]]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from kubesweep.api.problems import Path, Problem, shown
+from kubesweep.api.problems import MOST, Path, Problem, shown
 from kubesweep.text import nearest_name
 
 # Kubernetes checks these fields.
@@ -60,7 +61,7 @@ def _problems(
 ) -> list[Problem]:
     """A problem for each error of pydantic. With ``secret`` no given value is shown."""
     problems = []
-    for each in error.errors(include_url=False):
+    for each in error.errors(include_url=False)[: MOST + 1]:  # one more, so that SpecErrors says that there are more
         problems.append(_problem(document, model, each, secret))
     return problems
 
@@ -163,7 +164,7 @@ def _empty_values(document: Origin) -> list[Problem]:
         document.problem(
             "EmptyValue", "has no value: give one ({} for an empty map) or remove the line", path, key=True
         )
-        for path in _empty(document.data["spec"], ("spec",))
+        for path in islice(_empty(document.data["spec"], ("spec",)), MOST + 1)
     ]
 
 

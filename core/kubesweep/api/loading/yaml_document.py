@@ -18,15 +18,30 @@ from kubesweep.api.problems import Path, Problem, path_text
 MAX_CHARACTERS = 1_000_000
 MAX_NODES = 50_000
 MAX_DEPTH = 64
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 
 # The parser quotes the text at an error, which may be a part of a password. Its own tokens look like <stream end>.
+_CRON = re.compile(r"(?:^|[\s{,])schedule: +([*@%](?:[-*/?@%\w ]|,(?! ))*)")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that keeps dates as text, and reads numbers and booleans as kubectl does."""
+    """SafeLoader that keeps dates as text, and reads numbers and booleans as kubectl does. It stops at ``MAX_DEPTH``, because the
+    time for a flow collection in one line grows with the square of its depth."""
 
     bool_values: ClassVar = {**yaml.SafeLoader.bool_values, "y": True, "n": False}
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self._depth > MAX_DEPTH:
+            raise _TooLarge(_TOO_DEEP, self.peek_event().start_mark)  # type: ignore[no-untyped-call]
+        self._depth += 1
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -91,6 +106,7 @@ def read(text: str, file: str) -> Iterator[Document | Problem]:
     if len(text) > MAX_CHARACTERS:
         yield Problem("FileTooLarge", f"has {len(text)} characters; at most {MAX_CHARACTERS} are read", file)
         return
+    loader: _Loader | None = None
     try:
         loader = _Loader(text)
         try:
@@ -104,16 +120,19 @@ def read(text: str, file: str) -> Iterator[Document | Problem]:
         line = text.count("\n", 0, error.position) + 1
         yield Problem("BadYaml", f"the character U+{ord(text[error.position]):04X} is not allowed in YAML", file, line)
     except yaml.MarkedYAMLError as error:
-        yield _syntax_problem(error, file)
+        yield _syntax_problem(error, file, text)
+    except ValueError:  # of PyYAML: an escape that is no character, or a version that is too long
+        yield Problem("BadYaml", "not YAML: a number or an escape is too large", file, loader.line + 1 if loader else 0)
     except _TooLarge as error:
         yield Problem("TooMuchYaml", str(error), file, error.line)
-    except RecursionError:
-        yield Problem("TooMuchYaml", f"nested deeper than {MAX_DEPTH} levels", file)
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError, file: str) -> Problem:
+def _syntax_problem(error: yaml.MarkedYAMLError, file: str, source: str) -> Problem:
     mark = error.problem_mark or error.context_mark
     text = error.problem or error.context or "cannot be read"
+    if mark and (cron := _unquoted_cron(source, mark.line)):
+        text = f'a cron expression needs quotes: schedule: "{cron}"'
+        return Problem("BadYaml", f"not YAML: {text}", file, mark.line + 1, mark.column + 1)
     if "'\\t'" in text:
         text = "a tab: YAML is indented with blanks"
     elif "undefined alias" in text:
@@ -125,15 +144,22 @@ def _syntax_problem(error: yaml.MarkedYAMLError, file: str) -> Problem:
     return Problem("BadYaml", f"not YAML: {text}", file, line, column)
 
 
+def _unquoted_cron(source: str, line: int) -> str:
+    """The cron expression on this line, where it begins with a character that YAML reads as something else; else an empty text."""
+    lines = source.splitlines()
+    found = _CRON.search(lines[line]) if line < len(lines) else None
+    return found.group(1).rstrip() if found else ""
+
+
 def _without_content(quoted: re.Match[str]) -> str:
     text = quoted.group()
     return text if len(text) <= len("','") or text[1] == "<" else "..."
 
 
 class _TooLarge(Exception):
-    def __init__(self, text: str, node: yaml.Node) -> None:
+    def __init__(self, text: str, mark: yaml.Mark) -> None:
         super().__init__(text)
-        self.line: int = node.start_mark.line + 1
+        self.line: int = mark.line + 1
 
 
 class _Builder:
@@ -147,9 +173,9 @@ class _Builder:
     def build(self, node: yaml.Node, path: Path, above: tuple[int, ...]) -> Any:
         self.nodes += 1
         if self.nodes > MAX_NODES:
-            raise _TooLarge(f"the document unfolds to more than {MAX_NODES} values", node)
+            raise _TooLarge(f"the document unfolds to more than {MAX_NODES} values", node.start_mark)
         if len(above) > MAX_DEPTH or id(node) in above:
-            raise _TooLarge(f"nested deeper than {MAX_DEPTH} levels, or an anchor that contains itself", node)
+            raise _TooLarge(f"{_TOO_DEEP}, or an anchor that contains itself", node.start_mark)
         if isinstance(node, yaml.MappingNode) and node.tag == "tag:yaml.org,2002:map":
             return self._map(node, path, (*above, id(node)))
         if isinstance(node, yaml.SequenceNode) and node.tag == "tag:yaml.org,2002:seq":

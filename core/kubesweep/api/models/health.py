@@ -11,7 +11,7 @@ from kubesweep.api.models.types import Duration, Model, Sql, refuse
 from kubesweep.durations import parse_duration
 from kubesweep.queue.model import HealthLimits
 
-AUTO = HealthLimits(replay_lag=2.0, oldest_xmin=600.0, lock_waits=5.0)
+AUTO = HealthLimits(replay_lag=2.0, oldest_xmin=600.0, lock_waits=5.0, yields=True)
 _SIGNALS = ("replayLag", "oldestXmin", "lockWaits", "query")
 _NONE = "uses no signal: set auto: true, or a limit for at least one of replayLag, oldestXmin, lockWaits, pauseOnVacuum and query"
 
@@ -44,7 +44,8 @@ class Health(Model):
     )
 
     auto: bool = Field(
-        False, description="true: replayLag 2s, oldestXmin 10m and lockWaits 5, unless they are set here."
+        False,
+        description="true: replayLag 2s, oldestXmin 10m and lockWaits 5, unless they are set here, and a tenth of the speed while other sessions use the database, unless the sweep has an effect.",
     )
     replay_lag: Annotated[str, Duration("100ms", "1h")] | None = Field(
         None, description="How far the slowest standby that is connected may be behind (100ms to 1h)."
@@ -87,4 +88,5 @@ class Health(Model):
             query=self.query.sql if self.query else "",
             query_limit=float(self.query.limit) if self.query else None,
             continue_when_unknown=self.when_unknown == "Continue",
+            yields=auto.yields,
         )

@@ -80,10 +80,40 @@ class ScheduleMeta(ObjectMeta):
     name: ScheduleName = Field(description="A DNS label of at most 45 characters.")
 
 
-class ApproveAbove(Model):
-    """When a sweep waits for approval before it touches a row."""
+_NO_BOUND = "needs at least one of rows, share, timesMedian; none is given"
 
-    rows: int = Field(ge=0, le=10**12, description="A sweep that finds more stale rows than this waits for approval.")
+
+class ApproveAbove(Model):
+    """When a sweep waits for approval before it touches a row.
+
+    With any of these bounds, a first sweep after the conditions changed and a first sweep of another database wait too.
+    """
+
+    model_config = cel.checked(
+        cel.missing("has(self.rows) || has(self.share) || has(self.timesMedian)", _NO_BOUND, at="rows")
+    )
+
+    rows: int | None = Field(
+        None, ge=0, le=10**12, description="A sweep that finds more stale rows than this waits for approval."
+    )
+    share: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="A sweep that finds more than this percentage of the table's rows stale waits for approval (1 to 100).",
+    )
+    times_median: int | None = Field(
+        None,
+        ge=2,
+        le=1000,
+        description="A sweep that finds more stale rows than this many times the median of the last completed sweeps waits for approval (2 to 1000). Says nothing before three of them, and a median below 100 rows counts as 100.",
+    )
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if self.rows is None and self.share is None and self.times_median is None:
+            raise refuse("NoneOf", _NO_BOUND)
+        return self
 
 
 class RowLimits(Model):

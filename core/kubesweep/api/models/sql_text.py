@@ -65,6 +65,12 @@ def substitute_cutoff(sql: str, literal: str) -> str:
     return "".join(parts)
 
 
+def normal_sql(sql: str) -> str:
+    """The same text for expressions that differ only in blanks between words, and in comments. Raises ValueError like :func:`check_sql`."""
+    parts = [" " if kind in ("space", "comment") else text for kind, text, _ in _tokens(sql)]
+    return "".join(part for at, part in enumerate(parts) if part != " " or parts[at - 1 : at] != [" "]).strip(" ")
+
+
 def _tokens(sql: str) -> Iterator[tuple[str, str, int]]:
     """(kind, text, offset); kinds: comment, space, quoted, cast, cutoff, word, other (one character)."""
     if "\0" in sql:

@@ -14,12 +14,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from kubesweep.api.models.types import Checked, Model, refuse
-from kubesweep.queue.model import HISTORY, MAX_SAMPLES, SweepState
+from kubesweep.queue.model import HISTORY, LONGEST_DATABASE, MAX_SAMPLES, SweepState
 from kubesweep.text import MAX_TEXT
 
 MAX_CONDITIONS = 16
 MAX_ERROR_GROUPS = 20
 MAX_SAMPLE_KEYS = 3
+MAX_SIGNALS = 8
+MAX_ANSWERS = 5  # one for each command
 MAX_MESSAGE = 4096  # the controller cuts longer ones, for which the API server would refuse the whole status
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -81,6 +83,20 @@ class PastSweep(Model):
     dead: Count = Field(0, description="Rows that used up their attempts.")
 
 
+class Proposal(Model):
+    """What a sweep found that awaits approval, or a dry run; a field that is unknown is absent."""
+
+    rows: Count | None = Field(None, description="Stale rows.")
+    estimated: bool | None = Field(
+        None, description="true: rows is an estimate of the database's query planner; otherwise they were counted."
+    )
+    oldest_time: Time | None = Field(None, description="When the oldest of them became stale.")
+    newest_time: Time | None = Field(None, description="When the newest of them became stale.")
+    sample_keys: Annotated[list[KeyText], Field(max_length=MAX_SAMPLES)] | None = Field(
+        None, description="Keys of some of them."
+    )
+
+
 class LastSweep(PastSweep):
     """The latest sweep."""
 
@@ -91,6 +107,9 @@ class LastSweep(PastSweep):
     )
     sample_keys: Annotated[list[KeyText], Field(max_length=MAX_SAMPLES)] | None = Field(
         None, description="DryRun: keys of some rows that would be swept."
+    )
+    proposal: Proposal | None = Field(
+        None, description="What it found, while it awaits approval; of a DryRun also afterwards."
     )
 
 
@@ -108,6 +127,22 @@ class Backlog(Model):
         description="When none is left, if the rates stay. Absent where that is unknown, or never: then KeepingUp is False.",
     )
     observed_time: Time = Field(description="When these numbers were read.")
+
+
+class Baseline(Model):
+    """What the latest sweep that planned rows was made of. With limits.approveAbove a sweep of anything else awaits approval."""
+
+    table: Word = Field(description="Hash of source.schema and source.table.")
+    match: Word = Field(description="Hash of match, source.naiveTimeZone and source.session.")
+    write: Word = Field(description="What is done to a row: update, delete, archive or none.")
+    effect: Word = Field(description="What happens before: webhook, handler or none.")
+    database: Annotated[str, Field(max_length=LONGEST_DATABASE)] = Field(
+        description="PostgreSQL: the system identifier of the server (or its address), the name and the oid of the database. SQLite: the path."
+    )
+    timeline: Annotated[int, Field(ge=0, le=2**32 - 1)] | None = Field(
+        None, description="PostgreSQL's timeline, which changes when a standby is promoted."
+    )
+    since: Time | None = Field(None, description="When the first sweep of all this started.")
 
 
 class QueueCounts(Model):
@@ -155,22 +190,33 @@ class Handled(Model):
     approve: Nonce | None = Field(
         None, description="kubesweep.dev/approve: approve the sweep that is AwaitingApproval."
     )
-    retry_dead_letters: Nonce | None = Field(
-        None, description="kubesweep.dev/retry-dead-letters: retry all dead letters."
-    )
-    purge_dead_letters: Nonce | None = Field(
-        None, description="kubesweep.dev/purge-dead-letters: delete all dead letters."
-    )
+    retry_dead_letters: Nonce | None = Field(None, description="kubesweep.dev/retry-dead-letters: retry dead letters.")
+    purge_dead_letters: Nonce | None = Field(None, description="kubesweep.dev/purge-dead-letters: delete dead letters.")
     throttle: Nonce | None = Field(
         None, description="kubesweep.dev/throttle: a rate that replaces limits.rowsPerSecond."
     )
+
+
+class Answer(Model):
+    """What became of the latest command of one kind."""
+
+    command: Annotated[str, Field(min_length=1, max_length=128)] = Field(
+        description="Trigger, Approve, RetryDeadLetters, PurgeDeadLetters or Throttle."
+    )
+    nonce: Nonce = Field(description="The annotation's value, or the nonce in it, that this answers.")
+    outcome: Word = Field(description="Done or Refused.")
+    reason: Word = Field(description="What was done, or why nothing was, in one word.")
+    message: Message = Field(description="The same in one sentence, and what to do.")
+    rows: Count | None = Field(None, description="How many dead letters were retried or purged.")
+    sweep: Word | None = Field(None, description="The sweep that it started or approved, or that prevents it.")
+    time: Time = Field(description="When it was executed or refused.")
 
 
 class Throttle(Model):
     """Why the sweep is slower, or faster, than its spec says."""
 
     reason: Word = Field(
-        description="Annotation: kubesweep.dev/throttle replaces limits.rowsPerSecond. ReplayLag, OldestXmin, LockWaits, Vacuum, Query: a signal of source.health. Unknown: such a signal was not measured."
+        description="Annotation: kubesweep.dev/throttle replaces limits.rowsPerSecond. ReplayLag, OldestXmin, LockWaits, Vacuum, Query, ActiveSessions: a signal of source.health. Unknown: such a signal was not measured."
     )
     percent: int | None = Field(
         None, ge=0, le=100, description="With a signal: the share of the full speed; 0 is a pause."
@@ -184,6 +230,16 @@ class Throttle(Model):
     )
     since: Time = Field(description="When this reason, and this rate or percentage, were first seen.")
     message: Message = Field(description="All of this in one sentence.")
+
+
+class HealthSignal(Model):
+    """A signal of source.health, as a worker measured it last."""
+
+    name: Word = Field(description="replayLag, oldestXmin, lockWaits, pauseOnVacuum, query or activeSessions.")
+    value: Word | None = Field(None, description="Its value; absent while it is unknown.")
+    limit: Word = Field(description="The value from which it pauses the sweep; activeSessions only slows it down.")
+    percent: int = Field(ge=0, le=100, description="The share of the full speed that it allows; 0 is a pause.")
+    since: Time = Field(description="Since when it has allowed this share, as far as the sweep has measured it.")
 
 
 class Status(Model):
@@ -208,10 +264,17 @@ class Status(Model):
         None, description="When a sweep last Completed and not all of its rows had failed."
     )
     last_missed_time: Time | None = Field(None, description="Nominal time of the latest tick that started no sweep.")
+    resumed_time: Time | None = Field(
+        None, description="When the latest pause by a person ended: a suspension, or a throttle of 0."
+    )
     plan: Word | None = Field(None, description="Hash of the plan that SourceReady describes.")
+    baseline: Baseline | None = Field(None, description="What the latest sweep that planned rows was made of.")
     counted_time: Time | None = Field(None, description="When the numbers below were written; at most every 15 s.")
     throttle: Throttle | None = Field(
         None, description="Why the sweep is slower or faster than its spec says; absent if it is not."
+    )
+    signals: Annotated[list[HealthSignal], Field(max_length=MAX_SIGNALS)] = Field(
+        default_factory=list, description="The signals of source.health, while workers measure them."
     )
     backlog: Backlog | None = Field(
         None, description="The stale rows that are not finished; absent before the first sweep."
@@ -230,6 +293,11 @@ class Status(Model):
         description=f"Dead letters by error class, the largest group first (at most {MAX_ERROR_GROUPS}).",
     )
     handled: Handled | None = Field(None, description="Values of the annotations that were handled.")
+    answers: Annotated[list[Answer], Field(max_length=MAX_ANSWERS)] = Field(
+        default_factory=list,
+        description="What became of the latest command of each kind. Absent: the controller is too old to read filters.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["command"]},
+    )
     served_by: Annotated[str, Field(max_length=512)] | None = Field(
         None,
         description="Namespace and name of the Deployment of the release that serves this object; other releases ignore it.",

@@ -4,9 +4,10 @@ Every class is a frozen msgspec Struct, so one definition serves Python, the SQL
 the epoch (float), durations are seconds (float), and keys are tuples of the database's own text.
 
 Import from here. The modules are grouped by what a reader looks for: ``identity`` (schedules, plan versions, keys), ``jobs``
-(jobs, claims, limits, windows), ``pace``, ``health``, ``settlement``, ``sweeps``, ``dead_letters``, ``stats`` and ``constants``.
+(jobs, claims, limits, windows), ``baseline``, ``pace``, ``pauses``, ``health``, ``settlement``, ``sweeps``, ``dead_letters``, ``stats`` and ``constants``.
 """
 
+from kubesweep.queue.model.baseline import LONGEST_DATABASE, Baseline, Database, parse_baseline
 from kubesweep.queue.model.constants import (
     AHEAD,
     ATTEMPTS,
@@ -24,6 +25,7 @@ from kubesweep.queue.model.constants import (
 )
 from kubesweep.queue.model.dead_letters import Attempt, DeadLetter, ErrorGroup, ExcludedRows, RowState
 from kubesweep.queue.model.health import (
+    ACTIVE,
     LOCK_WAITS,
     OLDEST_XMIN,
     QUERY,
@@ -32,12 +34,24 @@ from kubesweep.queue.model.health import (
     HealthLimits,
     Sample,
     SharedSample,
+    Signal,
     Throttle,
     parse_sample,
 )
-from kubesweep.queue.model.identity import LOCAL, Key, PlanVersion, ScheduleRef, key_text, parse_key, plain_key, to_json
+from kubesweep.queue.model.identity import (
+    LOCAL,
+    UNREADABLE,
+    Key,
+    PlanVersion,
+    ScheduleRef,
+    key_text,
+    parse_key,
+    plain_key,
+    to_json,
+)
 from kubesweep.queue.model.jobs import Budget, Claim, Claims, Job, JobKind, Limits, Window
 from kubesweep.queue.model.pace import BATCH_TIME, MAX_RATE, PAUSE, Pace, describe_rate, parse_pace
+from kubesweep.queue.model.pauses import LONGEST_PAUSES, MAX_PAUSES, Pause, changed_pauses, parse_pauses, pauses_text
 from kubesweep.queue.model.settlement import FailedRow, Retry, RowCounts, Settled, Settlement
 from kubesweep.queue.model.stats import THROTTLE, THROTTLE_AGE, Finding, Stats, TickCounts
 from kubesweep.queue.model.sweeps import (
@@ -52,6 +66,7 @@ from kubesweep.queue.model.sweeps import (
 )
 
 __all__ = [
+    "ACTIVE",
     "AHEAD",
     "ATTEMPTS",
     "BATCH_TIME",
@@ -62,9 +77,12 @@ __all__ = [
     "HISTORY",
     "LOCAL",
     "LOCK_WAITS",
+    "LONGEST_DATABASE",
     "LONGEST_LEASE",
+    "LONGEST_PAUSES",
     "MAX_FINDINGS",
     "MAX_JOB_KEYS",
+    "MAX_PAUSES",
     "MAX_RATE",
     "MAX_SAMPLES",
     "MESSAGE",
@@ -76,11 +94,14 @@ __all__ = [
     "THROTTLE",
     "THROTTLE_AGE",
     "TURN",
+    "UNREADABLE",
     "VACUUM",
     "Attempt",
+    "Baseline",
     "Budget",
     "Claim",
     "Claims",
+    "Database",
     "DeadLetter",
     "ErrorGroup",
     "ExcludedRows",
@@ -94,6 +115,7 @@ __all__ = [
     "OpenResult",
     "Opened",
     "Pace",
+    "Pause",
     "PlanVersion",
     "Retry",
     "RowCounts",
@@ -103,6 +125,7 @@ __all__ = [
     "Settled",
     "Settlement",
     "SharedSample",
+    "Signal",
     "StaleRows",
     "Stats",
     "Sweep",
@@ -111,12 +134,16 @@ __all__ = [
     "Throttle",
     "TickCounts",
     "Window",
+    "changed_pauses",
     "describe_rate",
     "key_text",
     "last_decided",
+    "parse_baseline",
     "parse_key",
     "parse_pace",
+    "parse_pauses",
     "parse_sample",
+    "pauses_text",
     "plain_key",
     "to_json",
 ]

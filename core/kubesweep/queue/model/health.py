@@ -14,6 +14,7 @@ from kubesweep.queue.model.identity import reader
 
 # Names of the signals, as they are in the spec.
 REPLAY_LAG, OLDEST_XMIN, LOCK_WAITS, VACUUM, QUERY = "replayLag", "oldestXmin", "lockWaits", "pauseOnVacuum", "query"
+ACTIVE = "activeSessions"  # of ``auto`` only
 
 
 class HealthLimits(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -26,6 +27,7 @@ class HealthLimits(msgspec.Struct, frozen=True, omit_defaults=True):
     query: str = ""  # an SQL expression with one number as its value; empty: none
     query_limit: float | None = None
     continue_when_unknown: bool = False
+    yields: bool = False  # also slower while other sessions use the database
 
     @property
     def by_signal(self) -> Mapping[str, float]:
@@ -36,6 +38,7 @@ class HealthLimits(msgspec.Struct, frozen=True, omit_defaults=True):
             LOCK_WAITS: self.lock_waits,
             QUERY: self.query_limit,
             VACUUM: 1.0 if self.pause_on_vacuum else None,
+            ACTIVE: 1.0 if self.yields else None,
         }
         return {name: limit for name, limit in limits.items() if limit is not None}
 
@@ -69,6 +72,16 @@ class Throttle(msgspec.Struct, frozen=True):
     factor: float  # of the full speed; 0: paused
     value: str
     limit: str
+
+
+class Signal(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A signal as a worker compared it last. ``value`` and ``limit`` are texts with units, for people."""
+
+    name: str
+    limit: str  # from which it pauses the sweep
+    value: str = ""  # empty: unknown
+    factor: float = 1.0  # of the full speed, which this signal allows
+    seconds: float = 0.0  # for which it has allowed that, as far as the worker measured it
 
 
 parse_sample = reader(Sample)

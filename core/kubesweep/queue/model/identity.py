@@ -13,6 +13,8 @@ from kubesweep.text import escaped
 
 Key = tuple[str, ...]
 T = TypeVar("T")
+# What decoding raises for a value that another program wrote into the queue.
+UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, msgspec.MsgspecError)
 LOCAL = "local"  # ``ScheduleRef.install`` of a queue without a controller
 
 _encode_key = msgspec.json.Encoder().encode

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from kubesweep.queue.model.baseline import Baseline
 from kubesweep.queue.model.identity import Key, PlanVersion
 from kubesweep.queue.model.pace import Pace
 
@@ -137,6 +138,7 @@ class Window(msgspec.Struct, frozen=True):
     capped: bool = False  # the sweep's cap is reached: the other rows wait for the next tick
     stopped: str = ""  # with capped: ``row_text`` of the key where the next sweep begins; empty: at the first one
     samples: tuple[Key, ...] = ()  # DryRun: keys of some rows that would be swept
+    baseline: Baseline | None = None  # what the sweep is made of; None: as the queue has it
 
     @property
     def entries(self) -> tuple[Job, ...]:

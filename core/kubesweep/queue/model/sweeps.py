@@ -83,6 +83,8 @@ class StaleRows(msgspec.Struct, frozen=True):
     oldest: float | None = None  # when the oldest of them became stale; None: there is none, or see ``unknown``
     unknown: str = ""  # why ``oldest`` is not known, and what to do
     estimated: bool = False  # ``rows`` is an estimate of the database's query planner
+    newest: float | None = None  # when the newest of them became stale; None: as the sweep has it already
+    samples: tuple[Key, ...] = ()  # keys of some of them; empty: as the sweep has them already
 
 
 class Sweep(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +114,7 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     oldest: float | None = None  # see StaleRows, of the latest plan step
     oldest_unknown: str = ""
     estimated: bool = False
+    newest: float | None = None
     approved: float | None = None  # when a person approved it: it ran nothing from ``started`` until then
 
     @property

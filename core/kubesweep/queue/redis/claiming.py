@@ -79,7 +79,7 @@ async def _read_and_claim(
 ) -> tuple[bool, Claims]:
     given = claim_arguments(consumer, want, limits)
     read, reply = await client.read_and_run(streams, pause, "claim", ref, **given)
-    claims = replies.claims(reply, consumer)
+    claims = client.decode_reply(lambda found: replies.claims(found, consumer), reply)
     return bool(read if claims.jobs else client.answer(read)), claims
 
 

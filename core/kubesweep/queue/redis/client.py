@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 from redis.exceptions import NoScriptError
 
 from kubesweep.errors import Outage
-from kubesweep.queue.model import ScheduleRef
+from kubesweep.queue.model import UNREADABLE, ScheduleRef
 from kubesweep.queue.redis.arguments import pack
 from kubesweep.queue.redis.connections import LeasedConnections, close_client, encode_command, open_client, parse
-from kubesweep.queue.redis.errors import ERRORS, UNREADABLE, damaged, is_no_group, outage
+from kubesweep.queue.redis.errors import ERRORS, damaged, is_no_group, outage
 from kubesweep.queue.redis.scripts import keys, script
 
 SCAN_SECONDS = 60.0  # for scanning all keys of the server

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 
-import msgspec
 from redis import exceptions as known
 
 from kubesweep.errors import Damaged, Outage
@@ -53,8 +52,6 @@ _BY_CODE = {
     "TRYAGAIN": ("QueueCluster", "the slot is moving to another node. Wait: work continues automatically"),
     "CROSSSLOT": ("QueueCluster", "the server ignores hash tags ({...}) in key names. Use one that supports them"),
 }
-# What decoding raises for a value that another program wrote.
-UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, msgspec.MsgspecError)
 DAMAGED = "QueueDamaged"
 _DAMAGE = (
     "the keys of this schedule have data that Kubesweep did not write: another program writes to them. They are deleted, and "

@@ -21,10 +21,13 @@ from kubesweep.queue.model import (
     END_STATES,
     FLOOD,
     HISTORY,
+    LONGEST_PAUSES,
     MAX_FINDINGS,
+    MAX_PAUSES,
     MAX_SAMPLES,
     RETRY_PAUSE,
     TURN,
+    Baseline,
     Budget,
     Claim,
     Claims,
@@ -100,7 +103,7 @@ class RedisQueue:
 
     async def claim(self, ref: ScheduleRef, consumer: str, want: int, limits: Limits) -> Claims:
         reply = await self._client.run_script("claim", ref, **claiming.claim_arguments(consumer, want, limits))
-        return replies.claims(reply, consumer)
+        return self._client.decode_reply(lambda found: replies.claims(found, consumer), reply)
 
     async def extend(self, ref: ScheduleRef, claims: Sequence[Claim], lease: float) -> tuple[str, ...]:
         lost = await self._client.run_script(
@@ -123,7 +126,7 @@ class RedisQueue:
         )
         if reply is None:
             return Settled(lost=tuple(s.claim.id for s in settlements), claims=Claims(lost=True))
-        return replies.settled(reply, consumer)
+        return self._client.decode_reply(lambda found: replies.settled(found, consumer), reply)
 
     async def advance(self, ref: ScheduleRef, claim: Claim, window: Window) -> bool:
         jobs = window.entries
@@ -141,6 +144,7 @@ class RedisQueue:
             samples=[key_text(key) for key in window.samples],
             most=MAX_SAMPLES,
             last=window.next is None,
+            baseline=None if window.baseline is None else to_json(window.baseline).decode(),
         )
         return bool(done)
 
@@ -195,10 +199,13 @@ class RedisQueue:
         return replies.text(await self._client.run_script("approved", ref) or "") or None
 
     async def pause(self, ref: ScheduleRef, paused: bool) -> None:
-        await self._client.run_script("pause", ref, paused=int(paused))
+        await self._client.run_script("pause", ref, paused=int(paused), most=MAX_PAUSES, longest=LONGEST_PAUSES)
 
     async def set_pace(self, ref: ScheduleRef, pace: Pace) -> None:
         await self._client.run_script("set_pace", ref, pace=to_json(pace).decode())
+
+    async def restore_baseline(self, ref: ScheduleRef, baseline: Baseline) -> None:
+        await self._client.run_script("restore_baseline", ref, baseline=to_json(baseline).decode())
 
     async def pace(self, ref: ScheduleRef) -> Pace | None:
         return parse_pace(await self._client.run_script("pace", ref))
@@ -227,11 +234,13 @@ class RedisQueue:
             estimated=found.estimated,
             oldest=found.oldest,
             unknown=found.unknown,
+            newest=found.newest,
+            samples=[key_text(key) for key in found.samples[:MAX_SAMPLES]],
         )
 
     async def excluded(self, ref: ScheduleRef, origin: str = "") -> ExcludedRows:
-        version, names = await self._client.run_script("excluded", ref)
-        return replies.excluded(version, names, origin)
+        reply = await self._client.run_script("excluded", ref)
+        return self._client.decode_reply(lambda found: replies.excluded(found[0], found[1], origin), reply)
 
     async def stats(self, refs: Sequence[ScheduleRef]) -> tuple[Stats, ...]:
         return tuple(

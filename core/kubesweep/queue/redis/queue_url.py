@@ -13,7 +13,8 @@ from redis.credentials import CredentialProvider
 from redis.exceptions import AuthenticationError
 
 from kubesweep.errors import SpecError
-from kubesweep.urls import UNESCAPED, has_unescaped_login
+from kubesweep.text import clip
+from kubesweep.urls import UNESCAPED, can_be_host, has_unescaped_login, shown_url
 
 CODE = "QueueUrl"
 SCHEMES = ("redis", "rediss", "valkey", "valkeys", "unix")
@@ -26,6 +27,8 @@ _TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_keyfile_password", "
 _FLAGS = ("ssl_check_hostname", "decode_responses")
 _OTHERS = ("db", "username", "password_file", "sentinel_username", "sentinel_password", "sentinel_password_file", "tls")
 TIMEOUT = 5.0  # seconds, the default of socket_timeout and socket_connect_timeout
+LONGEST = 2048  # characters of a URL
+LONGEST_TIMEOUT = 3600.0  # seconds
 
 
 class Target(NamedTuple):
@@ -67,15 +70,19 @@ def parse(url: str) -> Target:
     scheme, _, variant = url.partition("://")[0].lower().partition("+")
     if scheme not in SCHEMES or variant not in ("", "sentinel", "cluster"):
         raise _bad(url, "no such kind of queue")
+    if len(url) > LONGEST:
+        raise _bad(url, f"has {len(url)} characters; at most {LONGEST} are taken")
     if has_unescaped_login(url):
         raise SpecError(CODE, f"the queue's URL cannot be read: {UNESCAPED}")
-    parts = urlsplit(url)
+    parts = _split(url)
     query = _query(url, parts)
     tls = scheme in ("rediss", "valkeys") or query.pop("tls", "") in ("1", "true")
     login, _, addresses = parts.netloc.rpartition("@")
     kind = "socket" if scheme == "unix" else variant or "server"
     path = unquote(parts.path if kind == "socket" else parts.path.strip("/"))
     options, sentinel = _options(url, login, query, tls)
+    if kind == "socket" and addresses:
+        raise _bad(url, "a socket has no host: write three slashes")
     if kind in ("server", "cluster") and path:
         options["db"] = _integer(url, "db", path)
     hosts = () if kind == "socket" else _hosts(url, addresses, 26379 if kind == "sentinel" else 6379)
@@ -84,12 +91,21 @@ def parse(url: str) -> Target:
     return Target(kind, hosts, path, options, sentinel, tls, where)
 
 
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # brackets, or characters that are equivalent to others; its text may contain the password
+        raise _bad(
+            url, "cannot be read: percent-encode special characters, and write an IPv6 address as [::1]"
+        ) from None
+
+
 def _query(url: str, parts: SplitResult) -> dict[str, str]:
     allowed = (*TIMEOUT_OPTIONS, *_TLS, *_FLAGS, *_OTHERS)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     for name in query:
         if name not in allowed:
-            raise _bad(url, f"unknown option {name!r}; known are {', '.join(sorted(allowed))}")
+            raise _bad(url, f"unknown option {clip(name, 64)!r}; known are {', '.join(sorted(allowed))}")
     return query
 
 
@@ -122,8 +138,12 @@ def _options(url: str, login: str, query: dict[str, str], tls: bool) -> tuple[di
 def _check(url: str, kind: str, hosts: tuple[tuple[str, int], ...], path: str, options: dict[str, Any]) -> None:
     if kind == "sentinel" and not path:
         raise _bad(url, "the name of the Sentinel service is missing")
+    if kind == "sentinel" and "@" in path:
+        raise _bad(url, "the name of the Sentinel service has an @: user and password come behind two slashes")
     if kind == "socket" and not path:
         raise _bad(url, "the path of the socket is missing")
+    if not path.isprintable():
+        raise _bad(url, "its path has a character that cannot be printed")
     if kind == "cluster" and options["db"]:
         raise _bad(url, "a cluster has only database 0")
     if kind == "server" and len(hosts) > 1:
@@ -136,14 +156,18 @@ def _hosts(url: str, addresses: str, default: int) -> tuple[tuple[str, int], ...
         host, colon, port = address.rpartition(":") if not address.endswith("]") else (address, "", "")
         if not colon:
             host, port = address, str(default)
-        hosts.append((host.strip("[]") or "localhost", _integer(url, "port", port)))
+        name = host.strip("[]") or "localhost"
+        if (":" in name) != host.startswith("[") or not can_be_host(name):
+            raise _bad(url, "its host is not a name or an address; an IPv6 address is written as [::1]")
+        hosts.append((name, _integer(url, "port", port, 1, 65_535)))
     return tuple(hosts)
 
 
-def _integer(url: str, name: str, value: str) -> int:
-    if not value.isdecimal():
-        raise _bad(url, f"{name} must be a whole number, not {value!r}")
-    return int(value)
+def _integer(url: str, name: str, value: str, least: int = 0, most: int = 2**31 - 1) -> int:
+    number = int(value) if value.isascii() and value.isdecimal() and len(value) <= len(str(most)) else -1
+    if not least <= number <= most:
+        raise _bad(url, f"{name} must be a whole number from {least} to {most}")  # the text may be a part of a password
+    return number
 
 
 def _seconds(url: str, name: str, value: str) -> float:
@@ -151,11 +175,10 @@ def _seconds(url: str, name: str, value: str) -> float:
         seconds = float(value)
     except ValueError:
         seconds = 0.0
-    if seconds <= 0:
-        raise _bad(url, f"{name} must be seconds above zero, not {value!r}")
+    if not 0 < seconds <= LONGEST_TIMEOUT:
+        raise _bad(url, f"{name} must be seconds above zero, at most {LONGEST_TIMEOUT:g}, not {clip(value, 32)!r}")
     return seconds
 
 
 def _bad(url: str, why: str) -> SpecError:
-    scheme, slashes, rest = url.partition("://")
-    return SpecError(CODE, f"queue URL {scheme}{slashes}{rest.rpartition('@')[2]!s}: {why}. Use {KNOWN}")
+    return SpecError(CODE, f"queue URL {shown_url(url)}: {why}. Use {KNOWN}")

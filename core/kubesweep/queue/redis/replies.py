@@ -30,8 +30,10 @@ from kubesweep.queue.model import (
     Sweep,
     SweepState,
     TickCounts,
+    parse_baseline,
     parse_key,
     parse_pace,
+    parse_pauses,
 )
 from kubesweep.queue.service import Settled
 from kubesweep.timestamps import clamp_time
@@ -70,6 +72,7 @@ class _SweepRecord(msgspec.Struct):
     oldest: float | None = None
     unknown: str = ""
     estimated: bool = False
+    newest: float | None = None
     approved: float | None = None
 
 
@@ -91,18 +94,18 @@ def text(value: bytes | str) -> str:
 
 
 def number(value: bytes | str) -> float | None:
-    return float(value) if value else None
+    return float(text(value)) if value else None
 
 
 def moment(value: bytes | str | float | None) -> float | None:
     """Seconds since the epoch, limited to times that have a date."""
     if value is None or value in ("", b""):
         return None
-    return clamp_time(float(value))
+    return clamp_time(float(value) if isinstance(value, float) else float(text(value)))
 
 
 def count(value: bytes | str | int) -> int:
-    return min(max(int(value or 0), 0), _MOST)
+    return min(max(value if isinstance(value, int) else int(text(value) or 0), 0), _MOST)
 
 
 def reference(key: bytes | str, uid: bytes | str) -> ScheduleRef | None:
@@ -137,10 +140,10 @@ def claims(reply: Sequence[Any] | None, consumer: str) -> Claims:
         next_delayed=number(next_delayed),
         next_in=number(next_in),
         budget=budget(rows, now),
-        excluded_version=int(excluded_version),
+        excluded_version=count(excluded_version),
         batch_hint=text(batch_hint),
         pace=parse_pace(pace),
-        waits=tuple((jobs, float(seconds)) for jobs, seconds in zip(runs, runs, strict=True)),
+        waits=tuple((jobs, float(text(seconds))) for jobs, seconds in zip(runs, runs, strict=True)),
     )
 
 
@@ -156,8 +159,9 @@ def _texts(values: Iterable[bytes | str]) -> tuple[str, ...]:
 def stats(reply: Sequence[Any] | None) -> Stats:
     if not reply:
         return Stats()
-    paused, meta, ready, running, delayed, excluded_count, dead, oldest, sweeps, findings, lease, pace, checks = reply
-    tick, *ticks, origin, _cursor = meta
+    paused, meta, *counts, oldest, sweeps, findings, lease, pace, checks, blocked, now = reply
+    ready, running, delayed, excluded_count, dead = counts
+    tick, *ticks, origin, _cursor, baseline, paced, pauses = meta
     known = [sweep(raw) for raw in sweeps]
     return Stats(
         known=True,
@@ -170,13 +174,17 @@ def stats(reply: Sequence[Any] | None) -> Stats:
         oldest_ready=moment(oldest),
         first_lease=moment(lease),
         paused=paused == 1,
+        retries_blocked=blocked == 1,
+        pauses=parse_pauses(text(pauses), float(text(now))),
         pace=parse_pace(pace),
+        paced=paced in (b"1", "1"),
         last_tick=moment(tick),
         ticks=TickCounts(*map(count, ticks)),
         sweep=known[0] if known else None,
         history=tuple(known[1:]),
         findings=tuple(sorted((_finding(raw) for raw in findings), key=lambda finding: finding.kind)),
         origin=text(origin),
+        baseline=parse_baseline(baseline),
     )
 
 
@@ -212,6 +220,7 @@ def sweep(raw: bytes | str) -> Sweep:
         oldest=moment(r.oldest),
         oldest_unknown=r.unknown,
         estimated=r.estimated,
+        newest=moment(r.newest),
         approved=moment(r.approved),
     )
 
@@ -243,4 +252,4 @@ def rows_in_retry(flat: Sequence[Any]) -> list[DeadLetter]:
 
 
 def excluded(version: bytes | str, names: Iterable[bytes | str], origin: str) -> ExcludedRows:
-    return excluded_rows(int(version), (text(name) for name in names), origin)
+    return excluded_rows(count(version), (text(name) for name in names), origin)

@@ -47,9 +47,11 @@ def take(con: sqlite3.Connection, now: float, schedule: Schedule, consumer: str,
         longest = {"lease": limits.lease, "longest": LONGEST_LEASE * limits.lease}
         con.execute(statements("job")["cap_leases"], {"schedule": schedule.id, "now": now} | longest)
         con.execute(statements("job")["drop_expired"], {"schedule": schedule.id, "now": now})
+        if schedule.blocked:
+            con.execute(statements("job")["block_expired"], {"schedule": schedule.id, "now": now})
         admit(con, schedule.id, now)
         wanted: dict[str, str | float] = {"schedule": schedule.id, "now": now, "want": want}
-        wanted |= {"consumer": consumer, "own_expired_only": limits.own_expired_only}
+        wanted |= {"consumer": consumer, "own_expired_only": limits.own_expired_only, "blocked": schedule.blocked}
         found = con.execute(statements("job")["candidates"], wanted).fetchall()
         jobs = tuple(Claim(str(id_), consumer, delivery, decode_job(body)) for id_, delivery, body, _ in found)
         ready = [since for *_, since in found]
@@ -58,7 +60,8 @@ def take(con: sqlite3.Connection, now: float, schedule: Schedule, consumer: str,
             schedule = set_budget(con, schedule, budget - sum(claim.job.rows for claim in jobs), rate, now)
         lease = now + limits.lease
         con.executemany(statements("job")["take"], [(consumer, lease, one.delivery, int(one.id)) for one in jobs])
-    (next_delayed,) = con.execute(statements("job")["next_delayed"], {"schedule": schedule.id}).fetchone()
+    blocked = {"schedule": schedule.id, "blocked": schedule.blocked}
+    (next_delayed,) = con.execute(statements("job")["next_delayed"], blocked).fetchone()
     return Claims(
         jobs=jobs,
         paused=bool(schedule.paused),
@@ -137,7 +140,7 @@ def release(con: sqlite3.Connection, now: float, ref: ScheduleRef, claims: Seque
         sweep, is_retry, _ = mine[item.id]
         done.append((int(item.id),))
         if is_retry or not sweep or _is_open(con, schedule.id, sweep):
-            back.append((item.job.rows, now, to_json(item.job), int(item.id)))
+            back.append((item.job.rows, schedule.blocked, now, to_json(item.job), int(item.id)))
     # Waiting jobs are claimed by id, so a released job gets a new id and is queued after them.
     con.executemany(statements("job")["release"], back)
     con.executemany(statements("job")["delete"], done)

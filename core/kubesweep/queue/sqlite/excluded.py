@@ -30,7 +30,7 @@ from kubesweep.queue.sqlite.records import (
     Schedule,
     decode_attempts,
     decode_job,
-    enqueue,
+    enqueue_retries,
     find,
     keys_json,
     remove_excluded,
@@ -105,7 +105,7 @@ def replay(con: sqlite3.Connection, now: float, ref: ScheduleRef, error: str | N
     for sweep, count in Counter(row.sweep for row in rows).items():
         nothing = {"planned": 0, "applied": 0, "skipped": 0, "unconfirmed": 0}
         con.execute(statements("sweep")["count"], nothing | {"id": sweep, "retrying": count, "dead": -count})
-    enqueue(con, schedule.id, [(job, now, False) for job in _replays(rows)])
+    enqueue_retries(con, schedule, _replays(rows), now)
     return len(rows) + _retry_now(con, now, schedule, error, keys)
 
 
@@ -120,7 +120,7 @@ def _retry_now(
         taken, left = split_retry(job, chosen)
         if taken:
             _keep_rows(con, id_, job, left)
-            enqueue(con, schedule.id, [(retry_now(job, taken), now, False)])
+            enqueue_retries(con, schedule, [retry_now(job, taken)], now)
             total += len(taken)
     return total
 

@@ -20,6 +20,8 @@ from typing import TypeVar
 
 from kubesweep.errors import Outage
 from kubesweep.queue.model import (
+    END_STATES,
+    Baseline,
     Budget,
     Claim,
     Claims,
@@ -108,6 +110,8 @@ class SqliteQueue:
         await self._write(lambda con: sweeps.record_stale(con, ref, sweep, found), notify=False)
 
     async def end_sweep(self, ref: ScheduleRef, claim: Claim, state: SweepState, reason: str, message: str) -> bool:
+        if state not in END_STATES:
+            raise ValueError(f"end_sweep takes one of {', '.join(sorted(END_STATES))}, not {state}")
         return await self._write(lambda con: sweeps.end_sweep(con, self._clock(), ref, claim, state, reason, message))
 
     async def release(self, ref: ScheduleRef, claims: Sequence[Claim]) -> tuple[str, ...]:
@@ -157,10 +161,13 @@ class SqliteQueue:
         return await self._read(lambda con: stats.approved(con, ref))
 
     async def pause(self, ref: ScheduleRef, paused: bool) -> None:
-        await self._write(lambda con: schedules.pause(con, ref, paused))
+        await self._write(lambda con: schedules.pause(con, self._clock(), ref, paused))
 
     async def set_pace(self, ref: ScheduleRef, pace: Pace) -> None:
         await self._write(lambda con: schedules.set_pace(con, ref, pace))
+
+    async def restore_baseline(self, ref: ScheduleRef, baseline: Baseline) -> None:
+        await self._write(lambda con: sweeps.restore_baseline(con, ref, baseline), notify=False)
 
     async def pace(self, ref: ScheduleRef) -> Pace | None:
         return await self._read(lambda con: stats.pace(con, ref))

@@ -48,6 +48,9 @@ class Schedule(NamedTuple):
     batch_hint: str
     approved: str
     pace: bytes
+    baseline: bytes
+    blocked: int
+    pauses: str
 
     def bound(self, limits: Limits) -> Limits:
         """The limits with the lower of their rate and of the one in the pace. Rate 0 is enforced by ``paused``."""
@@ -99,6 +102,12 @@ def find(con: sqlite3.Connection, ref: ScheduleRef) -> Schedule | None:
     return None if row is None else Schedule(*row)
 
 
+def find_id(con: sqlite3.Connection, ref: ScheduleRef) -> int | None:
+    """The schedule's number, also where the rest of its row cannot be read."""
+    row = con.execute(statements("schedule")["find_id"], _named(ref)).fetchone()
+    return None if row is None else int(row[0])
+
+
 def find_or_create(con: sqlite3.Connection, ref: ScheduleRef) -> Schedule:
     con.execute(statements("schedule")["create"], _named(ref))
     found = find(con, ref)
@@ -125,6 +134,10 @@ def sweep_by_id(con: sqlite3.Connection, schedule: int, sweep: str) -> Sweep | N
 
 
 def _sweep(row: tuple[Any, ...]) -> Sweep:
+    if not row[0]:
+        raise ValueError(
+            "a sweep has no id"
+        )  # its statements would change the checks of all schedules, which are of no sweep
     return Sweep(
         id=row[0],
         tick=row[1],
@@ -150,7 +163,8 @@ def _sweep(row: tuple[Any, ...]) -> Sweep:
         oldest_unknown=row[22],
         estimated=bool(row[23]),
         approved=row[24],
-        open_jobs=row[25],
+        newest=row[25],
+        open_jobs=row[26],
     )
 
 
@@ -160,6 +174,11 @@ def enqueue(con: sqlite3.Connection, schedule: int, jobs: Iterable[tuple[Job, fl
         statements("job")["enqueue"],
         [(schedule, job.sweep, job.is_retry, job.rows, delayed, ready, to_json(job)) for job, ready, delayed in jobs],
     )
+
+
+def enqueue_retries(con: sqlite3.Connection, schedule: Schedule, jobs: Iterable[Job], now: float) -> None:
+    """Append retries that are due now. Where retries are blocked, all of them are delayed."""
+    enqueue(con, schedule.id, [(job, now, bool(schedule.blocked)) for job in jobs])
 
 
 def decode_job(body: bytes) -> Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterator
 
@@ -15,12 +16,16 @@ from kubesweep.queue.model import (
     Pace,
     PlanVersion,
     ScheduleRef,
+    changed_pauses,
+    parse_pauses,
+    pauses_text,
     to_json,
 )
 from kubesweep.queue.sqlite.records import (
     decode_job,
     enqueue,
     find,
+    find_id,
     find_or_create,
     statements,
 )
@@ -51,10 +56,14 @@ def _checks(con: sqlite3.Connection, schedule: int) -> Iterator[Job]:
             yield job
 
 
-def pause(con: sqlite3.Connection, ref: ScheduleRef, paused: bool) -> None:
+def pause(con: sqlite3.Connection, now: float, ref: ScheduleRef, paused: bool) -> None:
     schedule = find(con, ref)
-    if schedule is not None:
-        con.execute(statements("schedule")["pause"], {"schedule": schedule.id, "paused": paused})
+    if schedule is None:
+        return
+    known = parse_pauses(schedule.pauses, math.inf)  # also those of a clock that is ahead: the clock may return there
+    pauses = changed_pauses(known, bool(schedule.paused), paused, now)
+    values = {"schedule": schedule.id, "paused": paused, "pauses": pauses_text(pauses)}
+    con.execute(statements("schedule")["pause"], values)
 
 
 def set_pace(con: sqlite3.Connection, ref: ScheduleRef, pace: Pace) -> None:
@@ -76,7 +85,7 @@ def report(con: sqlite3.Connection, now: float, ref: ScheduleRef, finding: Findi
 
 
 def forget(con: sqlite3.Connection, ref: ScheduleRef) -> None:
-    schedule = find(con, ref)
-    if schedule is not None:
+    id_ = find_id(con, ref)
+    if id_ is not None:
         for part in _FORGET:
-            con.execute(statements("schedule")[f"forget_{part}"], {"schedule": schedule.id})
+            con.execute(statements("schedule")[f"forget_{part}"], {"schedule": id_})

@@ -72,7 +72,7 @@ def settle(
     sweeps = {id_: sweep_by_id(con, schedule.id, id_) for id_ in {sweep for sweep, _, _ in mine.values()}}
     latest = next(iter(remembered(con, schedule.id, 1)), None) if any(s.retry for s in settlements) else None
     known, sizes = _history(con, schedule.id, settlements)
-    changes = _Changes(now, limits, known, sizes, latest.plan if latest else None)
+    changes = _Changes(now, limits, known, sizes, latest.plan if latest else None, blocked=bool(schedule.blocked))
     lost = []
     for s in settlements:
         owner = mine.pop(s.claim.id, None)
@@ -108,8 +108,11 @@ class _Changes:
         known: dict[str, tuple[Attempt, ...]],
         sizes: Counter[str],
         plan: PlanVersion | None,
+        *,
+        blocked: bool,
     ) -> None:
         self.now = now
+        self.blocked = blocked
         self.until = now + limits.lease
         self.most = limits.halt_above
         self.known = known
@@ -137,7 +140,7 @@ class _Changes:
         else:
             self.kept.append((to_json(s.rest), s.rest.rows, self.until, int(s.claim.id)))
         is_open = sweep is not None and not sweep.state.settled
-        self.jobs.extend((job, self.now, False) for job in s.jobs if job.is_retry or is_open)
+        self.jobs.extend((job, self.now, self.blocked and job.is_retry) for job in s.jobs if job.is_retry or is_open)
         job = decode_job(body) if is_retry or s.retry else s.claim.job
         if self._outdated(job):
             s = msgspec.structs.replace(s, retry=(), skipped=s.skipped + sum(len(group.rows) for group in s.retry))

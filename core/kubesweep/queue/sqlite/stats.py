@@ -7,7 +7,17 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from kubesweep.queue.model import HISTORY, Finding, Pace, ScheduleRef, Stats, TickCounts, parse_pace
+from kubesweep.queue.model import (
+    HISTORY,
+    Finding,
+    Pace,
+    ScheduleRef,
+    Stats,
+    TickCounts,
+    parse_baseline,
+    parse_pace,
+    parse_pauses,
+)
 from kubesweep.queue.sqlite.records import Schedule, find, remembered, statements
 
 _decode_finding = msgspec.json.Decoder(Finding).decode
@@ -34,7 +44,7 @@ def _stats(con: sqlite3.Connection, now: float, schedule: Schedule | None) -> St
     if schedule is None:
         return Stats()
     only = {"schedule": schedule.id}
-    counts = con.execute(statements("job")["counts"], only | {"now": now}).fetchone()
+    counts = con.execute(statements("job")["counts"], only | {"now": now, "blocked": schedule.blocked}).fetchone()
     ready, running, delayed, due, waiting, lease, checks = counts
     excluded, dead = con.execute(statements("excluded")["counts"], only).fetchone()
     sweeps = remembered(con, schedule.id, HISTORY + 1)
@@ -50,13 +60,17 @@ def _stats(con: sqlite3.Connection, now: float, schedule: Schedule | None) -> St
         oldest_ready=min((since for since in (due, waiting) if since is not None), default=None),
         first_lease=lease,
         paused=bool(schedule.paused),
+        retries_blocked=bool(schedule.blocked),
+        pauses=parse_pauses(schedule.pauses, now),
         pace=parse_pace(schedule.pace),
+        paced=bool(schedule.pace),  # one record has both, so they are lost together
         last_tick=schedule.last_tick,
         ticks=TickCounts(schedule.enqueued, schedule.duplicate, schedule.forbidden, schedule.late),
         sweep=sweeps[0] if sweeps else None,
         history=tuple(sweeps[1:]),
         findings=tuple(_decode_finding(body) for (body,) in findings),
         origin=schedule.origin,
+        baseline=parse_baseline(schedule.baseline),
     )
 
 
@@ -73,7 +87,8 @@ def next_claim(con: sqlite3.Connection, ref: ScheduleRef) -> float | None:
     if con.execute(statements("job")["any_waiting"], only).fetchone() is not None:
         soonest = 0.0
     else:
-        times = [con.execute(statements("job")[name], only).fetchone()[0] for name in ("next_delayed", "next_lease")]
+        values = only | {"blocked": schedule.blocked}
+        times = [con.execute(statements("job")[name], values).fetchone()[0] for name in ("next_delayed", "next_lease")]
         known = [time for time in times if time is not None]
         if not known:
             return None

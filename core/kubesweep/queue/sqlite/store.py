@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from kubesweep.errors import Outage
+from kubesweep.errors import Damaged, Outage
+from kubesweep.queue.model import UNREADABLE
 from kubesweep.queue.sqlite.records import schema, statements
+from kubesweep.text import clip
 
 T = TypeVar("T")
 
-VERSION = 9  # PRAGMA user_version; increased with every change of schema.sql
+VERSION = 11  # PRAGMA user_version; increased with every change of schema.sql
 APPLICATION_ID = 0x4B535750  # "KSWP": distinguishes a queue from other databases
 BUSY_SECONDS = 5.0  # default wait for another process's lock
 
@@ -99,8 +101,10 @@ class SqliteStore:
                     con.execute("ROLLBACK")
                 raise
             return answer
+        except UNREADABLE as error:
+            raise self._damaged(error) from error
         except sqlite3.Error as error:
-            raise self._outage(error) from error
+            raise self._damaged(error) if _is_damage(error) else self._outage(error) from error
 
     def _connection(self) -> sqlite3.Connection:
         if self._con is not None:
@@ -134,6 +138,15 @@ class SqliteStore:
             "The next tick starts over, only dead letters and retries are lost",
         )
 
+    def _damaged(self, error: Exception) -> Damaged:
+        said = clip(str(error).partition("\n")[0], 200)
+        return Damaged(
+            "QueueDamaged",
+            f"queue {self.path}: rows of this schedule have data that Kubesweep did not write: another program changed them. Other "
+            "schedules are not affected. `kubesweep run` deletes these rows, and the schedule starts over: only its dead letters and "
+            f"retries are lost ({type(error).__name__}: {said})",
+        )
+
     def _outage(self, error: sqlite3.Error) -> Outage:
         # The file was removed during a statement, for which SQLite has many error codes.
         if self._con is not None and _inode(self.path) != self.inode:
@@ -154,6 +167,12 @@ def _inode(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """True for a value that cannot be read or counted: it is no UTF-8 text, or too large. The file itself is intact."""
+    unreadable = isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", None) is None
+    return unreadable or "integer overflow" in str(error)
 
 
 def _writable(path: str) -> bool:

@@ -13,11 +13,11 @@ import msgspec
 from kubesweep.queue.model import (
     AHEAD,
     BEHIND,
-    END_STATES,
     HALTING,
     HISTORY,
     MAX_SAMPLES,
     RETRY_PAUSE,
+    Baseline,
     Claim,
     Job,
     JobKind,
@@ -134,6 +134,9 @@ def advance(con: sqlite3.Connection, now: float, ref: ScheduleRef, claim: Claim,
     enqueue(con, schedule.id, [(job, now, False) for job in window.entries])
     if window.origin:
         con.execute(statements("schedule")["set_origin"], {"schedule": schedule.id, "origin": window.origin})
+    if window.baseline is not None:
+        keep_baseline(con, schedule.id, window.baseline)
+        _set_blocked(con, schedule.id, False)  # nobody has to approve this sweep
     state = SweepState.RUNNING if window.next is None else sweep.state
     values = {
         "id": sweep.id,
@@ -149,20 +152,30 @@ def advance(con: sqlite3.Connection, now: float, ref: ScheduleRef, claim: Claim,
     return True
 
 
+def _set_blocked(con: sqlite3.Connection, schedule: int, blocked: bool) -> None:
+    con.execute(statements("schedule")["set_blocked"], {"schedule": schedule, "blocked": blocked})
+
+
+def keep_baseline(con: sqlite3.Connection, schedule: int, baseline: Baseline) -> None:
+    con.execute(statements("schedule")["set_baseline"], {"schedule": schedule, "baseline": to_json(baseline)})
+
+
+def restore_baseline(con: sqlite3.Connection, ref: ScheduleRef, baseline: Baseline) -> None:
+    schedule = find(con, ref)
+    if schedule is not None and not schedule.baseline:
+        keep_baseline(con, schedule.id, baseline)
+
+
 def record_stale(con: sqlite3.Connection, ref: ScheduleRef, sweep: str, found: StaleRows) -> None:
     schedule = find(con, ref)
     if schedule is not None:
-        con.execute(
-            statements("sweep")["record_stale"],
-            msgspec.structs.asdict(found) | {"id": sweep, "schedule": schedule.id},
-        )
+        values = msgspec.structs.asdict(found) | {"samples": to_json(found.samples[:MAX_SAMPLES]).decode()}
+        con.execute(statements("sweep")["record_stale"], values | {"id": sweep, "schedule": schedule.id})
 
 
 def end_sweep(
     con: sqlite3.Connection, now: float, ref: ScheduleRef, claim: Claim, state: SweepState, reason: str, message: str
 ) -> bool:
-    if state not in END_STATES:
-        raise ValueError(f"end_sweep takes one of {', '.join(sorted(END_STATES))}, not {state}")
     schedule = find(con, ref)
     mine = {} if schedule is None else owned(con, schedule.id, [claim])
     if schedule is None or claim.id not in mine:
@@ -178,6 +191,8 @@ def end_sweep(
         return False
     if state is SweepState.AWAITING_APPROVAL:
         con.execute(statements("sweep")["await_approval"], {"id": sweep.id, "cutoff": claim.job.cutoff})
+        _set_blocked(con, schedule.id, True)
+        con.execute(statements("job")["block_waiting"], {"schedule": schedule.id})
     close_sweep(con, sweep.id, state, reason, message, None if state is SweepState.AWAITING_APPROVAL else now)
     return True
 
@@ -196,6 +211,7 @@ def approve(con: sqlite3.Connection, now: float, ref: ScheduleRef, sweep: str | 
     con.execute(statements("sweep")["set_state"], values)
     con.execute(statements("sweep")["approve"], {"id": latest.id, "now": now})
     con.execute(statements("schedule")["approve"], {"schedule": schedule.id, "sweep": latest.id})
+    _set_blocked(con, schedule.id, False)
     job = Job(JobKind.PLAN, latest.plan, latest.id, cutoff=latest.cutoff, planned=latest.planned)
     enqueue(con, schedule.id, [(job, now, False)])
     return latest.id

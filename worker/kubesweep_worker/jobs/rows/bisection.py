@@ -74,7 +74,8 @@ async def write_once(
         raise
     except Exception as error:
         raise defect(error) from error
-    context.batch_size.record(scope.expected, written.applied, clock() - began)
+    seconds = clock() - began
+    context.batch_size.record(scope.expected, written.applied, seconds)
     results.add(written)
 
 

@@ -23,8 +23,8 @@ HINTS = {
     "ReadOnly": "Connect to the primary, or set default_transaction_read_only = off for the role.",
     "DatabaseMissing": "Correct the name of the database.",
     "AuthenticationFailed": "Correct the user or password.",
-    "SqlInvalid": "Correct the sql of the spec; `kubesweep check -f FILE` shows the exact statement.",
-    NO_IDENTITY: "ALTER TABLE ... REPLICA IDENTITY USING INDEX, or FULL; `kubesweep check -f FILE` shows the exact statement.",
+    "SqlInvalid": "Correct the sql of the spec; `kubesweep check --sql` shows the exact statement.",
+    NO_IDENTITY: "ALTER TABLE ... REPLICA IDENTITY USING INDEX, or FULL; `kubesweep check --sql` shows the exact statement.",
 }
 
 
@@ -79,10 +79,13 @@ CONNECT_TEXTS = (
 )
 
 
-def classify_connect(text: str) -> KubesweepError:
+def classify_connect(text: str, shown: str) -> KubesweepError:
     """Classify a refused connection by libpq's English text, because libpq passes on no SQLSTATE for it. This is the only place
-    that parses a message. A server with another language gives an Outage, which each probe reports again."""
-    line = clip("; ".join(" ".join(one.split()) for one in text.splitlines() if one.strip()), 500)
+    that parses a message. A server with another language gives an Outage, which each probe reports again.
+
+    ``shown``: the text for people, without the password, which may be a word that decides here.
+    """
+    line = clip("; ".join(" ".join(one.split()) for one in shown.splitlines() if one.strip()), 500)
     for part, reason in CONNECT_TEXTS:
         if part in text:
             return SweepFailure(reason, f"the database refuses the connection: {line}. {HINTS[reason]}")

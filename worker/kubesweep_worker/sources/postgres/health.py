@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from kubesweep.api.models.sql_text import substitute_cutoff
 from kubesweep.errors import Outage, RowError, SweepFailure
-from kubesweep.queue.model import LOCK_WAITS, OLDEST_XMIN, QUERY, REPLAY_LAG, VACUUM, HealthLimits, Sample
+from kubesweep.queue.model import ACTIVE, LOCK_WAITS, OLDEST_XMIN, QUERY, REPLAY_LAG, VACUUM, HealthLimits, Sample
 from kubesweep_worker.sources.conditions import quote_name
 from kubesweep_worker.sources.postgres.checks.catalog import sql
 from kubesweep_worker.sources.postgres.pool import Pool, Timeouts, Transaction
@@ -42,14 +42,15 @@ async def _measure(tx: Transaction) -> Sample:
         [row] = await tx.query(sql("health"))
     except (RowError, SweepFailure) as error:
         await tx.run("ROLLBACK TO SAVEPOINT health")
-        return Sample(dict.fromkeys((REPLAY_LAG, OLDEST_XMIN, LOCK_WAITS, VACUUM)), problem=str(error))
-    role, sees_all, standbys, lag, oldest, waits, vacuumed = row
+        return Sample(dict.fromkeys((REPLAY_LAG, OLDEST_XMIN, LOCK_WAITS, VACUUM, ACTIVE)), problem=str(error))
+    role, sees_all, standbys, lag, oldest, waits, active, vacuumed = row
     problem = "" if sees_all else f"this user may not see it: {grant(role)}"
     values: dict[str, float | None] = {
         # NULL while a standby that has caught up reports nothing new.
         REPLAY_LAG: float(lag or 0) if sees_all or not standbys else None,
         OLDEST_XMIN: float(oldest or 0) if sees_all else None,
         LOCK_WAITS: float(waits),
+        ACTIVE: float(active) if sees_all else None,
     }
     return Sample(values, tuple(int(oid) for oid in (vacuumed or "").split(",") if oid), problem)
 

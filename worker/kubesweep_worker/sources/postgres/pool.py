@@ -19,13 +19,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import psycopg
 from psycopg import pq
 
 from kubesweep.errors import Outage, SweepFailure
-from kubesweep.urls import UNESCAPED, has_unescaped_login
+from kubesweep_worker.sources.postgres.connection_url import check_url, kept_alive, without_password
 from kubesweep_worker.sources.postgres.errors import classify, classify_connect
 from kubesweep_worker.sources.postgres.sqlstates import RAISED
 from kubesweep_worker.sources.postgres.values import LOADERS, fetch
@@ -35,8 +34,6 @@ Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 CONNECT_TIMEOUT = 10
 CANCELLED = "57014"
 CANCELLED_EARLY = "StatementCancelled"  # reason of the Outage, if that was before statementTimeout
-# Seconds, seconds, probes: an idle connection without a peer is detected in about a minute. The URL may override them.
-KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 
 class NoAnswer(psycopg.OperationalError):
@@ -194,6 +191,18 @@ class Pool:
             finally:
                 await self._put(connection)
 
+    async def run_on_each(self, connections: int, settings: Sequence[str], statement: str) -> None:
+        """Run the statement on that many connections at once, opening those that are missing, and roll it back."""
+
+        async def run() -> None:
+            async with self.transaction(settings) as tx:
+                await tx.run(statement)
+
+        # Without return_exceptions, the first failure would leave the others running, on connections that are never closed.
+        for failure in await asyncio.gather(*(run() for _ in range(connections)), return_exceptions=True):
+            if failure is not None:
+                raise failure
+
     async def _get(self) -> Connection:
         while self._idle:
             connection = self._idle.pop()
@@ -210,7 +219,7 @@ class Pool:
         check_url(url)
         try:
             connection = await psycopg.AsyncConnection.connect(
-                _kept_alive(url.strip()),
+                kept_alive(url.strip()),
                 autocommit=True,
                 prepare_threshold=None,
                 connect_timeout=CONNECT_TIMEOUT,
@@ -218,7 +227,7 @@ class Pool:
                 client_encoding="UTF8",
             )
         except psycopg.OperationalError as error:
-            raise classify_connect(_without_password(str(error), url)) from None
+            raise classify_connect(str(error), without_password(str(error), url)) from None
         except (psycopg.Error, ValueError):
             # The driver's message quotes the URL with its password.
             raise SweepFailure(
@@ -250,34 +259,6 @@ class Pool:
     async def _drop(connection: Connection) -> None:
         with suppress(psycopg.Error, OSError):
             await connection.close()
-
-
-def check_url(url: str) -> None:
-    """Raises SweepFailure for URLs for which libpq's message would contain a part of the password, or omit the parameter."""
-    if has_unescaped_login(url):
-        raise SweepFailure("UrlInvalid", f"the database's URL cannot be read: {UNESCAPED}")
-    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
-    with suppress(ValueError):
-        for name, _ in parse_qsl(urlsplit(url.strip()).query, keep_blank_values=True):
-            if name not in known:
-                instead = ": name the schema in spec.source.schema" if name == "schema" else ""
-                raise SweepFailure(
-                    "UrlInvalid",
-                    f"the database's URL has the parameter {name}, which libpq does not support{instead}: remove it from the URL",
-                )
-
-
-def _kept_alive(url: str) -> str:
-    given = psycopg.conninfo.conninfo_to_dict(url)
-    return psycopg.conninfo.make_conninfo(url, **{name: n for name, n in KEEPALIVES.items() if name not in given})
-
-
-def _without_password(text: str, url: str) -> str:
-    with suppress(ValueError):
-        password = urlsplit(url).password
-        if password:
-            text = text.replace(password, "***").replace(unquote(password), "***")
-    return text
 
 
 __all__ = ["Pool", "Rows", "Timeouts", "Transaction", "translate"]

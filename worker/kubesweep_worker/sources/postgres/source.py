@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, RowError, SweepFailure
-from kubesweep.queue.model import Key, Sample, StaleRows
+from kubesweep.queue.model import Database, Key, Sample, StaleRows
 from kubesweep_worker.sources.base import (
     WRITE_REFUSED,
     Cuts,
@@ -32,6 +32,7 @@ from kubesweep_worker.sources.paging import Page, PageSize, cut_pages, timed_out
 from kubesweep_worker.sources.postgres.checks.catalog import Relation, read_database
 from kubesweep_worker.sources.postgres.checks.children import count_children
 from kubesweep_worker.sources.postgres.checks.inspection import explain, inspect, try_write
+from kubesweep_worker.sources.postgres.database import count_table, identify_database
 from kubesweep_worker.sources.postgres.health import HealthProbe
 from kubesweep_worker.sources.postgres.oldest import OldestSearch
 from kubesweep_worker.sources.postgres.pool import Pool, Rows, Timeouts
@@ -40,6 +41,7 @@ from kubesweep_worker.sources.postgres.statements import Statements
 from kubesweep_worker.sources.postgres.table_snapshot import TableSnapshot, read_snapshot
 from kubesweep_worker.sources.postgres.window import cut, page
 from kubesweep_worker.sources.postgres.write import ArchiveMiscount, TableAltered, apply, lock_rows
+from kubesweep_worker.sources.stale_search import StaleSearch
 
 NOW = "SELECT now()::text"
 # Two statements of one window must see the same rows: a delete in between would move the end of the second.
@@ -77,15 +79,7 @@ class PostgresSource:
         build = statements.write if self._plan.write is not None and not self._plan.dry_run else statements.keys
         # For an empty list of keys, and rolled back: a new server process reads much of the catalog at its first statement.
         statement = build(Keys(()), Predicate(cutoff))
-        runs = (self._run_once(statement) for _ in range(self._plan.concurrency))
-        # Without return_exceptions, the first failure would leave the others running, on connections that are never closed.
-        for failure in await asyncio.gather(*runs, return_exceptions=True):
-            if failure is not None:
-                raise failure
-
-    async def _run_once(self, statement: str) -> None:
-        async with self._pool.transaction(self._settings) as tx:
-            await tx.run(statement)
+        await self._pool.run_on_each(self._plan.concurrency, self._settings, statement)
 
     async def probe(self) -> None:
         await self.now()
@@ -97,6 +91,15 @@ class PostgresSource:
 
     async def origin(self) -> str:
         return (await self._identify())[1]
+
+    async def database(self) -> Database:
+        async with self._pool.transaction(self._settings) as tx:
+            return await identify_database(tx, self._url())
+
+    async def table_rows(self) -> int | None:
+        relation = (await self._learn()).relation
+        async with self._pool.transaction(self._settings) as tx:
+            return await count_table(tx, relation)
 
     async def measured(self) -> Measured:
         return (await self._identify())[2]
@@ -110,8 +113,7 @@ class PostgresSource:
         if self._identified is None or self._identified[0] is not relation:
             async with self._pool.transaction(self._settings) as tx:
                 database = await read_database(tx, self._url())
-            name = f"{relation.schema}.{relation.name}"
-            origin = origin_of(database, name, [part.name for part in statements.key])
+            origin = origin_of(database, f"{relation.schema}.{relation.name}", [part.name for part in statements.key])
             measured = Measured("/".join(database), relation.oid, relation.role, ";".join(user_settings(self._plan)))
             self._identified = relation, origin, measured
         return self._identified
@@ -163,11 +165,10 @@ class PostgresSource:
         [[(number,)]] = await self._read(statements.count(predicate, most))
         return int(number)
 
-    async def oldest(self, predicate: Predicate, seconds: float) -> StaleRows:
+    async def oldest(self, predicate: Predicate, search: StaleSearch) -> StaleRows:
         snapshot = await self._learn()
-        # All statements see the rows of the first one: jobs of the window may write rows meanwhile.
         async with self._pool.transaction((*self._settings, SNAPSHOT)) as tx:
-            return await OldestSearch(tx, self._plan, snapshot.relation, snapshot.statements, predicate, seconds).run()
+            return await OldestSearch(tx, self._plan, snapshot, predicate, search).run()
 
     async def cut(
         self,

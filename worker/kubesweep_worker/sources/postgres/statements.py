@@ -145,11 +145,18 @@ class Statements:
 
     def oldest(self, predicate: Predicate) -> str:
         """When the oldest stale row became stale, in seconds since 1970. Only for a match with a ``before`` condition."""
+        return self._by_time(predicate, "")
+
+    def newest(self, predicate: Predicate) -> str:
+        """The same of the newest one."""
+        return self._by_time(predicate, " DESC")
+
+    def _by_time(self, predicate: Predicate, order: str) -> str:
         times = time_conditions(self.plan.match)
         since = ", ".join(self.dialect.since(match) for match in times)
         return (
             f"SELECT GREATEST({since}) FROM {self.table} AS t WHERE {self.where(Range(), predicate)} "
-            f"ORDER BY {column(times[0].column)} LIMIT 1"
+            f"ORDER BY {column(times[0].column)}{order} LIMIT 1"
         )
 
     def last(self) -> str:

@@ -33,7 +33,7 @@ def _defect(why: str) -> Decision:
 
 PRIMARY: dict[str, Decision] = {
     "SQLITE_ERROR": _sweep(
-        "SqlInvalid", "correct the sql of the spec; `kubesweep check -f FILE` shows the exact statement"
+        "SqlInvalid", "correct the sql of the spec; `kubesweep check --sql` shows the exact statement"
     ),
     "SQLITE_INTERNAL": _defect("SQLite failed internally"),
     "SQLITE_PERM": _sweep("PermissionDenied", "the file may not be opened: correct its permissions"),

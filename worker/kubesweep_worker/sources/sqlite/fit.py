@@ -19,8 +19,8 @@ KEYS = ("INTEGER", "TEXT", "NUMERIC")  # affinities; the last is that of a colum
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
-def _candidates(table: SqliteTable) -> list[list[str]]:
-    """Usable keys."""
+def usable_keys(table: SqliteTable) -> list[list[str]]:
+    """The sets of columns that identify a row."""
     found = []
     for names in table.unique:
         columns = [column for name, column in table.columns.items() if name in names]
@@ -32,7 +32,7 @@ def _candidates(table: SqliteTable) -> list[list[str]]:
 def resolve_key(plan: Plan, table: SqliteTable) -> tuple[str, ...]:
     key = plan.source.key or table.primary_key
     if not key:
-        raise SweepFailure("KeyMissing", f'"{table.name}" has no primary key: {unique_hint(_candidates(table))}')
+        raise SweepFailure("KeyMissing", f'"{table.name}" has no primary key: {unique_hint(usable_keys(table))}')
     if len(key) > 4:
         raise SweepFailure(
             "KeyTooWide",

@@ -17,6 +17,7 @@ from kubesweep_worker.sources.conditions import (
     time_columns,
     unit_warnings,
 )
+from kubesweep_worker.sources.fit import missing_columns
 from kubesweep_worker.sources.paging import timed_out
 from kubesweep_worker.sources.sqlite.catalog import SqliteTable
 from kubesweep_worker.sources.sqlite.errors import classify_sqlite
@@ -194,15 +195,17 @@ def _days(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteStat
 
 def index_advice(c: sqlite3.Connection, plan: Plan, table: SqliteTable, sql: SqliteStatements) -> str | None:
     """A statement that creates the missing index, where finding stale rows reads a whole large table."""
-    times = time_columns(plan.match)
-    equal = tuple(match.column for match in plan.match if match.op == "in" and match.column not in times)
-    columns = (*equal, *times[:1])
+    columns = missing_columns(plan, ())
     if not columns or columns[0] == table.rowid_alias or sql.finds_by_index(c, EXAMPLE):
         return None
     if c.execute(f"SELECT count(*) FROM (SELECT 1 FROM {sql.table} LIMIT {BIG_ROWS})").fetchone() != (BIG_ROWS,):
         return None
-    name = quote_name("_".join((table.name, *columns)))
-    return f"CREATE INDEX {name} ON {sql.table} ({', '.join(map(quote_name, columns))});"
+    return create_index(table.name, columns)
+
+
+def create_index(table: str, columns: tuple[str, ...]) -> str:
+    name = quote_name("_".join((table, *columns)))
+    return f"CREATE INDEX {name} ON {quote_name(table)} ({', '.join(map(quote_name, columns))});"
 
 
 def _read_only(plan: Plan, read_only: bool) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from kubesweep.api.plan import Plan
 from kubesweep.errors import Outage, RowError, SweepFailure
-from kubesweep.queue.model import MESSAGE, Key, Sample, StaleRows
+from kubesweep.queue.model import MESSAGE, Database, Key, Sample, StaleRows
 from kubesweep.text import clip
 from kubesweep_worker.sources.base import (
     Cuts,
@@ -41,7 +41,6 @@ from kubesweep_worker.sources.sqlite.connection_thread import ConnectionThread
 from kubesweep_worker.sources.sqlite.errors import SQL_INVALID, classify_sqlite
 from kubesweep_worker.sources.sqlite.fit import build_statements, check_new_columns, check_types
 from kubesweep_worker.sources.sqlite.inspection import (
-    EXAMPLE,
     check_cutoff,
     check_now,
     check_order,
@@ -49,11 +48,12 @@ from kubesweep_worker.sources.sqlite.inspection import (
     explain,
     inspect,
 )
-from kubesweep_worker.sources.sqlite.oldest import find_oldest
+from kubesweep_worker.sources.sqlite.oldest import count_table, find_oldest
 from kubesweep_worker.sources.sqlite.statements import SqliteStatements
 from kubesweep_worker.sources.sqlite.url import no_health
 from kubesweep_worker.sources.sqlite.window import cut, page
 from kubesweep_worker.sources.sqlite.write import MAX_WRITES, TableAltered, try_write, write
+from kubesweep_worker.sources.stale_search import StaleSearch
 
 log = logging.getLogger("kubesweep.worker")
 ARCHIVE = "spec.write.delete.archiveTo.table"
@@ -93,7 +93,7 @@ class SqliteSource:
         await self.now()
 
     async def now(self) -> str:
-        return await self._do(lambda c: str(c.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')").fetchone()[0]))
+        return await self._do(_read_now)
 
     async def origin(self) -> str:
         def read(connection: sqlite3.Connection) -> str:
@@ -101,6 +101,12 @@ class SqliteSource:
             return origin_of([path], self._plan.source.table, self._sql(connection).key)
 
         return await self._do(read)
+
+    async def database(self) -> Database:
+        return await self._do(lambda _: Database.of(os.path.realpath(self._thread.current_url().path)))
+
+    async def table_rows(self) -> int | None:
+        return await self._do(lambda c: count_table(c, self._sql(c)))
 
     async def measured(self) -> Measured:
         raise no_health()
@@ -132,8 +138,8 @@ class SqliteSource:
     async def count(self, predicate: Predicate, most: int) -> int:
         return await self._do(lambda c: int(c.execute(self._sql(c).count(predicate, most)).fetchone()[0]))
 
-    async def oldest(self, predicate: Predicate, seconds: float) -> StaleRows:
-        return await self._do(lambda c: self._oldest(c, predicate, seconds))
+    async def oldest(self, predicate: Predicate, search: StaleSearch) -> StaleRows:
+        return await self._do(lambda c: self._oldest(c, predicate, search))
 
     async def cut(
         self, predicate: Predicate, after: Key | None, batch: int, most: int, until: Key | None = None
@@ -222,7 +228,7 @@ class SqliteSource:
             raise no_health()
         table, sql = self._learn(c)
         found = inspect(c, self._plan, table, sql, read_only=self._thread.url.read_only)
-        children = count_children(c, sql, self._references, EXAMPLE)
+        children = count_children(c, sql, self._references, _read_now(c))
         check_children(self._plan, table.quoted, children)
         self._check_sweep(table)
         more = (*child_warnings(self._plan, children), *violations(c, table, self._references))
@@ -275,11 +281,11 @@ class SqliteSource:
                 self._forget_table()
         raise failure
 
-    def _oldest(self, c: sqlite3.Connection, predicate: Predicate, seconds: float) -> StaleRows:
+    def _oldest(self, c: sqlite3.Connection, predicate: Predicate, search: StaleSearch) -> StaleRows:
         learned = self._learn(c)
-        self._thread.limit_time(seconds)
-        with self._lock_timeout(c, seconds):
-            return find_oldest(c, self._plan, *learned, predicate, seconds)
+        self._thread.limit_time(search.seconds)
+        with self._lock_timeout(c, search.seconds):
+            return find_oldest(c, self._plan, *learned, predicate, search)
 
     @contextmanager
     def _lock_timeout(self, c: sqlite3.Connection, seconds: float) -> Iterator[None]:
@@ -294,3 +300,7 @@ class SqliteSource:
         self._thread.url.check(self._plan)
         with self._lock_timeout(c, 1.0):
             return try_write(c, *self._learn(c), cutoff, most)
+
+
+def _read_now(c: sqlite3.Connection) -> str:
+    return str(c.execute("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')").fetchone()[0])

@@ -206,12 +206,19 @@ class SqliteStatements:
     def oldest(self, predicate: Predicate) -> tuple[str, str]:
         """When the oldest stale row became stale, in seconds since 1970: of the rows whose first time is a number, and of those
         where it is a text. SQLite sorts every number before every text, so an index finds both at once."""
+        return self._by_time(predicate, "")
+
+    def newest(self, predicate: Predicate) -> tuple[str, str]:
+        """The same of the newest one."""
+        return self._by_time(predicate, " DESC")
+
+    def _by_time(self, predicate: Predicate, order: str) -> tuple[str, str]:
         times = time_conditions(self.plan.match)
         each = [self.dialect.since(match) for match in times]
         since, first = each[0] if len(each) == 1 else f"max({', '.join(each)})", column(times[0].column)
         where = self.where(Range(), predicate)
         numbers, texts = (
-            f"SELECT {since} FROM {self.table} AS t WHERE {where} AND {first} {part} '' ORDER BY {first} LIMIT 1"
+            f"SELECT {since} FROM {self.table} AS t WHERE {where} AND {first} {part} '' ORDER BY {first}{order} LIMIT 1"
             for part in ("<", ">=")
         )
         return numbers, texts

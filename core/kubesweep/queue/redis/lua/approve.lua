@@ -7,6 +7,7 @@ set_control('approved', id) -- first: a user without this right has then written
 sweep.state, sweep.reason, sweep.message = 'Planning', '', ''
 sweep.open, sweep.approved = sweep.open + 1, text(now)
 change(sweep)
+unblock_retries()
 enqueue(header(id, 'p', 0, 0, now), cjson.encode({
   kind = 'plan', plan = {generation = sweep.generation, hash = sweep.hash}, sweep = id, cutoff = sweep.cutoff,
   planned = sweep.planned,

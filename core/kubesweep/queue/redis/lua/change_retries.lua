@@ -17,7 +17,7 @@ end
 
 local function enqueue_rest(edit, due, id, crashes, since, token)
   local left = header(id, 'h', crashes, edit[4], since, token)
-  if edit[1] == '' then delay(due, left, edit[5]) else enqueue(left, edit[5]) end
+  if edit[1] == '' then delay(due, left, edit[5]) else enqueue_retry(left, edit[5]) end
 end
 
 if not known() then return 0 end
@@ -28,7 +28,7 @@ for _, edit in ipairs(args.changes) do
     local names = edit[7]
     if edit[4] > 0 then enqueue_rest(edit, due, id, crashes, since, token) end
     if edit[6] then
-      enqueue(header(id, 'h', 0, #names, now, token), edit[6])
+      enqueue_retry(header(id, 'h', 0, #names, now, token), edit[6])
     else
       in_chunks(names, function(...) call('HDEL', EXCLUDED, ...) end)
       freed = freed + #names

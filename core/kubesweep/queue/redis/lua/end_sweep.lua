@@ -1,5 +1,23 @@
 -- flags: allow-oom
 -- needs: sweeps claims
+local function block_retries()
+  call('HSET', META, 'blocked', 1)
+  local from, gone = call('HGET', META, 'cur') or '0-0', {}
+  repeat
+    local page = call('XRANGE', WORK, '(' .. from, '+', 'COUNT', CHUNK)
+    for _, entry in ipairs(page) do
+      from = entry[1]
+      local _, kind, _, since = parse_start(entry[2][2])
+      if kind == 'h' and not call('ZSCORE', LEASES, from) then
+        delay(since, entry[2][2], entry[2][4])
+        gone[#gone + 1] = from
+      end
+    end
+  until #page < CHUNK
+  in_chunks(gone, function(...) call('XDEL', WORK, ...) end)
+  mark()
+end
+
 if not known() or not owns(args.claim) then return 0 end
 local id = args.claim[1]
 local sweep = find_sweep(args.sweep)
@@ -24,6 +42,7 @@ if ended then
   if args.state == 'AwaitingApproval' then
     sweep.cutoff = sweep.cutoff or args.cutoff
     sweep.planned = sweep.planned - rows
+    block_retries()
   end
 end
 save_sweeps()

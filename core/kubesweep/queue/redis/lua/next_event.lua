@@ -4,7 +4,7 @@
 if not known() then return {0, 0, '0-0', '0-0', '', ''} end
 local meta = call('HMGET', META, 'cur', 'tokens', 'tokens_at', 'rate')
 local signal = call('XREVRANGE', WAKE, '+', '-', 'COUNT', 1)[1]
-local due = tonumber(call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2])
+local due = tonumber(next_due())
 local lease = tonumber(call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')[2])
 local soonest = due and lease and math.min(due, lease) or due or lease
 local debt = meta[2] and tonumber(meta[2]) < 0 and tonumber(meta[3]) - tonumber(meta[2]) / tonumber(meta[4])

@@ -44,10 +44,21 @@ end
 -- Sets the expiry of a key that this script may have created. An existing expiry is kept.
 local function keep(key) call('PEXPIRE', key, lifetime(), 'NX') end
 
--- KEDA reads the lengths of two streams, so its user needs no scripts: WORK, and MARKER, which has one entry while DELAYED is not
--- empty. XADD with MAXLEN 0 leaves no entry.
+-- A sweep that awaits approval blocks the retries of the schedule (META `blocked`): they are in DELAYED, and not claimed, until it is
+-- approved or another sweep has planned its first window. Only the first plan job of that sweep may be claimed from DELAYED.
+local function blocked() return call('HGET', META, 'blocked') ~= false end
+
+-- The earliest member of DELAYED that will be claimed: its time, or nil.
+local function next_due()
+  if not blocked() then return call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2] end
+  local member = call('HGET', META, 'behind')
+  return member and call('ZSCORE', DELAYED, member) or nil
+end
+
+-- KEDA reads the lengths of two streams, so its user needs no scripts: WORK, and MARKER, which has one entry while a job waits in
+-- DELAYED to be claimed. XADD with MAXLEN 0 leaves no entry.
 local function mark()
-  local waits = call('ZCARD', DELAYED) > 0
+  local waits = next_due() ~= nil
   if waits == (call('XLEN', MARKER) > 0) then return end
   call('XADD', MARKER, 'MAXLEN', waits and 1 or 0, '*', 'd', 1)
   keep(MARKER)
@@ -111,18 +122,30 @@ local function keep_check(id)
   call('HSET', META, 'checks', table.concat(ids, ' ', math.max(1, #ids - 15)))
 end
 
+-- `due`: a number, or its text.
 local function delay(due, h, body)
-  local first = call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]
+  local first = next_due()
   call('ZADD', DELAYED, due, h .. '\n' .. body)
   keep(DELAYED)
   if not first then mark() end
-  if not first or due < tonumber(first) then wake() end
+  if not first or tonumber(due) < tonumber(first) then wake() end
 end
 
 local function undelay(member)
   local gone = call('ZREM', DELAYED, member) == 1
   if gone then mark() end
   return gone
+end
+
+local function enqueue_retry(h, body)
+  if blocked() then delay(now, h, body) else enqueue(h, body) end
+end
+
+local function unblock_retries()
+  if call('HDEL', META, 'blocked') == 1 then
+    mark()
+    wake()
+  end
 end
 
 -- Adds keys to the body of a retry job. The text of a key is JSON already.

@@ -19,8 +19,13 @@ for _, claim in ipairs(args.claims) do
         change(sweep)
       end
     else
-      local entry = enqueue(header(id, kind, claim[3] - 1, claim[4], now, token), claim[5])
-      if kind == 'n' then keep_check(entry) end
+      local h = header(id, kind, claim[3] - 1, claim[4], now, token)
+      if kind == 'h' then
+        enqueue_retry(h, claim[5])
+      else
+        local entry = enqueue(h, claim[5])
+        if kind == 'n' then keep_check(entry) end
+      end
     end
   end
 end

@@ -25,7 +25,7 @@ for _, group in ipairs(order) do
     end
     table.sort(keys)
     local body = cjson.encode({kind = 'keys', sweep = group.id, is_retry = true, origin = group.origin})
-    enqueue(header(group.id, 'h', 0, #keys, now, token), with_keys(body, keys, effects_done))
+    enqueue_retry(header(group.id, 'h', 0, #keys, now, token), with_keys(body, keys, effects_done))
   end
   if sweep then
     sweep.dead = sweep.dead - #group

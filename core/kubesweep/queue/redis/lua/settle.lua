@@ -102,7 +102,7 @@ end
 local function enqueue_jobs(jobs, sweep_id, sweep, own_token)
   for _, job in ipairs(jobs) do
     if job[1] == 'h' then
-      enqueue(header(sweep_id, 'h', 0, job[2], now, own_token), job[3])
+      enqueue_retry(header(sweep_id, 'h', 0, job[2], now, own_token), job[3])
     elseif is_open(sweep) then
       enqueue(header(sweep_id, 'p', 0, job[2], now), job[3])
       sweep.open = sweep.open + 1

@@ -8,12 +8,14 @@ local function short(key, field, most)
   return call('HSTRLEN', key, field) <= most and call('HGET', key, field) or ''
 end
 local meta = {}
-for i, field in ipairs({'tick', 'enqueued', 'duplicate', 'forbidden', 'late', 'origin', 'cur'}) do meta[i] = short(META, field, 1024) end
+for i, field in ipairs({'tick', 'enqueued', 'duplicate', 'forbidden', 'late', 'origin', 'cur', 'baseline', 'paced'}) do meta[i] = short(META, field, 1024) end
+meta[#meta + 1] = short(META, 'pauses', 4096)
 local running, delayed = call('ZCARD', LEASES), call('ZCARD', DELAYED)
 -- The first tick of a new plan reads all retries in one script, which takes a second for 100,000. A sweep halts at a tenth of that.
 if delayed > 100000 then error('more retries than a sweep can have') end
-local due = call('ZCOUNT', DELAYED, '-inf', now)
-local oldest = due > 0 and tonumber(call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]) or nil
+local first = tonumber(next_due())
+local oldest = first and first <= now and first or nil
+local due = not oldest and 0 or blocked() and 1 or call('ZCOUNT', DELAYED, '-inf', now)
 local from, found, pages = meta[7] ~= '' and meta[7] or '0-0', false, 0
 repeat
   pages = pages + 1
@@ -44,4 +46,4 @@ if call('HLEN', FINDINGS) <= 64 then
 end
 return {call('HGET', CONTROL, 'paused') == '1' and 1 or 0, meta, call('XLEN', WORK) - running + due, running, delayed - due, call('HLEN', EXCLUDED), call('ZCARD', DEAD),
   oldest and text(oldest) or '', history, findings, call('ZRANGE', LEASES, 0, 0, 'WITHSCORES')[2] or '', short(CONTROL, 'pace', 4096),
-  short(META, 'checks', 1024) ~= '' and #waiting_checks() or 0}
+  short(META, 'checks', 1024) ~= '' and #waiting_checks() or 0, blocked() and 1 or 0, text(now)}

@@ -51,7 +51,15 @@ end
 -- Expired leases that are examined beyond the wanted ones: jobs of an ended sweep count as running until they are dropped.
 local AHEAD = 64
 
-local function take_expired(jobs, consumer, want, until_)
+-- Retries whose lease ended join the others that are blocked.
+local function block_expired(id, entry, delivery)
+  local sweep, kind, _, rows, _, token = parse(entry[2][2])
+  local since, body = call('ZSCORE', LEASES, id), call('HGET', REST, id) or entry[2][4]
+  remove({id})
+  delay(since, header(sweep, kind, delivery, rows, tonumber(since), token), body)
+end
+
+local function take_expired(jobs, consumer, want, until_, blocked)
   local left = 0
   repeat
     local ids = call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', left, want - #jobs / 3 + AHEAD)
@@ -63,6 +71,8 @@ local function take_expired(jobs, consumer, want, until_)
       if not owner or not entry or is_obsolete(sweep, kind) then
         remove({id})
         if entry and kind == 'p' then drop_planned_job(sweep) end
+      elseif blocked and kind == 'h' then
+        block_expired(id, entry, owner[4])
       elseif #jobs < 3 * want and (not args.own_expired_only or owner[2] == consumer) then
         local since = call('ZSCORE', LEASES, id)
         assign(consumer, {id}, owner[4] + 1, until_)
@@ -74,9 +84,15 @@ local function take_expired(jobs, consumer, want, until_)
   until #ids == 0 or #jobs >= 3 * want
 end
 
-local function take_due(jobs, consumer, want, until_)
+local function due_jobs(most, blocked)
+  if not blocked then return call('ZRANGEBYSCORE', DELAYED, '-inf', now, 'WITHSCORES', 'LIMIT', 0, most) end
+  local due = next_due()
+  return due and tonumber(due) <= now and {call('HGET', META, 'behind'), due} or {}
+end
+
+local function take_due(jobs, consumer, want, until_, blocked)
   if #jobs >= 3 * want then return end
-  local due = call('ZRANGEBYSCORE', DELAYED, '-inf', now, 'WITHSCORES', 'LIMIT', 0, want - #jobs / 3)
+  local due = due_jobs(want - #jobs / 3, blocked)
   for i = 1, #due, 2 do
     local h, body = string.match(due[i], '^([^\n]*)\n(.*)$')
     local _, kind, crashes = parse_start(h)
@@ -122,7 +138,7 @@ local function rows_of(body) return tonumber(string.match(body, '"rows":(%d+)'))
 -- Returns {paused, wait, next delayed, excluded version, {id, delivery, body, ...}, batch_hint, seconds until the next delayed, row budget
 -- before, now, pace, waits}. A missing value is an empty text.
 local function take(consumer, want, lease, rate, burst)
-  local meta = call('HMGET', META, 'tokens', 'tokens_at', 'excluded', 'cur', 'batch_hint', 'behind')
+  local meta = call('HMGET', META, 'tokens', 'tokens_at', 'excluded', 'cur', 'batch_hint', 'behind', 'blocked')
   local paused, pace = read_control()
   local jobs, wait = {}, ''
   local left = rate and budget(meta[1], meta[2], rate, burst)
@@ -131,9 +147,9 @@ local function take(consumer, want, lease, rate, burst)
     local until_, cursor = text(now + lease), meta[4] or '0-0'
     cap_leases(lease)
     local function fill(most)
-      take_expired(jobs, consumer, most, until_)
+      take_expired(jobs, consumer, most, until_, meta[7])
       if meta[6] then admit() end
-      take_due(jobs, consumer, most, until_)
+      take_due(jobs, consumer, most, until_, meta[7])
       cursor = take_waiting(jobs, consumer, most, until_, cursor)
     end
     if rate then
@@ -149,7 +165,7 @@ local function take(consumer, want, lease, rate, burst)
     end
     if #jobs > 0 then keep(LEASES) end
   end
-  local due = call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]
+  local due = next_due()
   return {paused, wait, due or '', meta[3] or '0', jobs, meta[5] or '', due and text(tonumber(due) - now) or '',
     left and text(left) or '', text(now), pace, waits}
 end

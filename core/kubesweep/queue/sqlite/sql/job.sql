@@ -28,7 +28,7 @@ WHERE id = ?;
 
 -- name: release
 INSERT INTO job (schedule, sweep, is_retry, planned, delayed, ready, deliveries, body)
-SELECT schedule, sweep, is_retry, ?, 0, ?, deliveries - 1, ?
+SELECT schedule, sweep, is_retry, ?, is_retry AND ?, ?, deliveries - 1, ?
 FROM job
 WHERE id = ?;
 
@@ -41,6 +41,16 @@ WHERE id = ?;
 DELETE FROM job
 WHERE schedule = :schedule AND consumer IS NOT NULL AND lease <= :now AND is_retry = 0 AND sweep <> ''
   AND NOT EXISTS (SELECT 1 FROM sweep AS s WHERE s.id = job.sweep AND s.state IN ('Planning', 'Running', 'AwaitingApproval'));
+
+-- name: block_waiting
+UPDATE job
+SET delayed = 1
+WHERE schedule = :schedule AND is_retry = 1 AND consumer IS NULL;
+
+-- name: block_expired
+UPDATE job
+SET consumer = NULL, delayed = 1, ready = lease, lease = NULL
+WHERE schedule = :schedule AND is_retry = 1 AND consumer IS NOT NULL AND lease <= :now;
 
 -- name: candidates
 SELECT id, delivery, body, ready
@@ -56,7 +66,7 @@ FROM (
   SELECT * FROM (
     SELECT 1, ready, id, deliveries + 1, body, ready
     FROM job
-    WHERE schedule = :schedule AND consumer IS NULL AND delayed = 1 AND ready <= :now
+    WHERE schedule = :schedule AND consumer IS NULL AND delayed = 1 AND ready <= :now AND NOT (is_retry AND :blocked)
     ORDER BY ready
     LIMIT :want
   )
@@ -108,7 +118,7 @@ WHERE id = ?;
 -- name: next_delayed
 SELECT min(ready)
 FROM job
-WHERE schedule = :schedule AND consumer IS NULL AND delayed = 1;
+WHERE schedule = :schedule AND consumer IS NULL AND delayed = 1 AND NOT (is_retry AND :blocked);
 
 -- name: next_lease
 SELECT min(lease)
@@ -128,10 +138,10 @@ WHERE sweep = :id AND is_retry = 0
 LIMIT 1;
 
 -- name: counts
-SELECT coalesce(sum(consumer IS NULL AND (delayed = 0 OR ready <= :now)), 0) AS ready,
+SELECT coalesce(sum(consumer IS NULL AND (delayed = 0 OR (ready <= :now AND NOT (is_retry AND :blocked)))), 0) AS ready,
        coalesce(sum(consumer IS NOT NULL), 0) AS running,
-       coalesce(sum(consumer IS NULL AND delayed = 1 AND ready > :now), 0) AS later,
-       min(CASE WHEN consumer IS NULL AND ready <= :now AND delayed = 1 THEN ready END) AS oldest_due,
+       coalesce(sum(consumer IS NULL AND delayed = 1 AND (ready > :now OR (is_retry AND :blocked))), 0) AS later,
+       min(CASE WHEN consumer IS NULL AND ready <= :now AND delayed = 1 AND NOT (is_retry AND :blocked) THEN ready END) AS oldest_due,
        (SELECT w.ready FROM job AS w WHERE w.schedule = :schedule AND w.consumer IS NULL AND w.delayed = 0
         ORDER BY w.id LIMIT 1) AS first_waiting,
        min(CASE WHEN consumer IS NOT NULL THEN lease END) AS first_lease,

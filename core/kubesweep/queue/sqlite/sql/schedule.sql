@@ -1,6 +1,11 @@
 -- name: find
 SELECT id, last_tick, paused, excluded_version, tokens, tokens_at, rate, enqueued, duplicate, forbidden, late,
-       origin, batch_hint, approved, pace
+       origin, batch_hint, approved, pace, baseline, blocked, pauses
+FROM schedule
+WHERE install = :install AND namespace = :namespace AND name = :name AND uid = :uid;
+
+-- name: find_id
+SELECT id
 FROM schedule
 WHERE install = :install AND namespace = :namespace AND name = :name AND uid = :uid;
 
@@ -24,7 +29,7 @@ WHERE id = :schedule;
 
 -- name: pause
 UPDATE schedule
-SET paused = :paused
+SET paused = :paused, pauses = :pauses
 WHERE id = :schedule;
 
 -- name: set_pace
@@ -35,6 +40,11 @@ WHERE id = :schedule;
 -- name: approve
 UPDATE schedule
 SET approved = :sweep
+WHERE id = :schedule;
+
+-- name: set_blocked
+UPDATE schedule
+SET blocked = :blocked
 WHERE id = :schedule;
 
 -- name: set_batch_hint
@@ -50,6 +60,11 @@ WHERE id = :schedule;
 -- name: set_origin
 UPDATE schedule
 SET origin = :origin
+WHERE id = :schedule;
+
+-- name: set_baseline
+UPDATE schedule
+SET baseline = :baseline
 WHERE id = :schedule;
 
 -- name: touch_excluded

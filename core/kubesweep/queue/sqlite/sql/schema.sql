@@ -22,6 +22,12 @@ CREATE TABLE schedule (
   batch_hint TEXT NOT NULL DEFAULT '',
   -- JSON of Pace, set by operators
   pace BLOB NOT NULL DEFAULT x'',
+  -- JSON of Baseline, of the sweep that was planned last
+  baseline BLOB NOT NULL DEFAULT x'',
+  -- whether retries are kept from workers, see Stats.retries_blocked
+  blocked INTEGER NOT NULL DEFAULT 0,
+  -- when it was paused, see pauses.py
+  pauses TEXT NOT NULL DEFAULT '',
   UNIQUE (install, namespace, name, uid)
 );
 
@@ -56,7 +62,8 @@ CREATE TABLE sweep (
   -- whether "stale" is an estimate
   estimated INTEGER NOT NULL DEFAULT 0,
   -- when a person approved it
-  approved REAL
+  approved REAL,
+  newest REAL
 );
 
 CREATE INDEX sweep_schedule ON sweep (schedule, seq);

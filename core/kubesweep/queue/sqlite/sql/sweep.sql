@@ -5,7 +5,7 @@ VALUES (:id, :schedule, :tick, :generation, :hash, :mode, :state, :now);
 -- name: remembered
 SELECT s.id, s.tick, s.generation, s.hash, s.mode, s.state, s.reason, s.message, s.cutoff, s.started, s.finished,
        s.planned, s.applied, s.skipped, s.unconfirmed, s.retrying, s.dead, s.capped, s.samples, s.stopped,
-       s.stale, s.oldest, s.unknown, s.estimated, s.approved,
+       s.stale, s.oldest, s.unknown, s.estimated, s.approved, s.newest,
        (SELECT count(*) FROM job AS j WHERE j.sweep = s.id AND j.is_retry = 0) AS open_jobs
 FROM sweep AS s
 WHERE s.schedule = :schedule
@@ -15,7 +15,7 @@ LIMIT :most;
 -- name: by_id
 SELECT s.id, s.tick, s.generation, s.hash, s.mode, s.state, s.reason, s.message, s.cutoff, s.started, s.finished,
        s.planned, s.applied, s.skipped, s.unconfirmed, s.retrying, s.dead, s.capped, s.samples, s.stopped,
-       s.stale, s.oldest, s.unknown, s.estimated, s.approved,
+       s.stale, s.oldest, s.unknown, s.estimated, s.approved, s.newest,
        (SELECT count(*) FROM job AS j WHERE j.sweep = s.id AND j.is_retry = 0) AS open_jobs
 FROM sweep AS s
 WHERE s.id = :id AND s.schedule = :schedule;
@@ -43,7 +43,8 @@ WHERE id = :id;
 -- name: record_stale
 UPDATE sweep
 SET stale = coalesce(:rows, stale), estimated = CASE WHEN :rows IS NULL THEN estimated ELSE :estimated END,
-    oldest = :oldest, unknown = :unknown
+    oldest = :oldest, unknown = :unknown, newest = coalesce(:newest, newest),
+    samples = CASE WHEN :samples = '[]' THEN samples ELSE :samples END
 WHERE id = :id AND schedule = :schedule;
 
 -- name: set_state

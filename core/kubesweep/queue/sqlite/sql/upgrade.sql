@@ -45,3 +45,14 @@ ALTER TABLE sweep ADD COLUMN oldest REAL;
 ALTER TABLE sweep ADD COLUMN unknown TEXT NOT NULL DEFAULT '';
 ALTER TABLE sweep ADD COLUMN estimated INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE sweep ADD COLUMN approved REAL;
+
+-- name: 10
+ALTER TABLE schedule ADD COLUMN baseline BLOB NOT NULL DEFAULT x'';
+ALTER TABLE sweep ADD COLUMN newest REAL;
+
+-- name: 11
+ALTER TABLE schedule ADD COLUMN blocked INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE schedule ADD COLUMN pauses TEXT NOT NULL DEFAULT '';
+UPDATE schedule SET blocked = 1 WHERE id IN (SELECT schedule FROM sweep WHERE state = 'AwaitingApproval');
+UPDATE job SET delayed = 1
+WHERE is_retry = 1 AND consumer IS NULL AND schedule IN (SELECT id FROM schedule WHERE blocked = 1);

@@ -72,7 +72,7 @@ class Relation:
 
 
 async def read_relation(tx: Transaction, schema: str | None, table: str, where: str = "spec.source") -> Relation:
-    """Raises SweepFailure TableMissing."""
+    """``where``: the field or the option that names the table. Raises SweepFailure TableMissing."""
     found = await tx.query(sql("table"), table, schema)
     if not found:
         names = [(str(s), str(n)) for s, n in await tx.query(sql("names"))]
@@ -109,7 +109,10 @@ def _missing(schema: str | None, table: str, names: list[tuple[str, str]], where
     wanted = f"{schema}.{table}" if schema else table
     elsewhere = sorted(s for s, n in names if n == table)
     if elsewhere:
-        hint = f'; there is one in schema "{elsewhere[0]}": set {where}.schema'
+        fix = f"write {where} {elsewhere[0]}.{table}" if where.startswith("--") else f"set {where}.schema"
+        hint = f'; there is one in schema "{elsewhere[0]}": {fix}'
     else:
-        hint = did_you_mean(table, [n for s, n in names if schema in (None, s)])
+        inside = [n for s, n in names if schema in (None, s)]
+        # A schema without tables is likely a typo itself.
+        hint = did_you_mean(table, inside) if inside else did_you_mean(wanted, [f"{s}.{n}" for s, n in names])
     return SweepFailure("TableMissing", f'there is no table "{wanted}"{hint or f". Correct {where}, or create it."}')

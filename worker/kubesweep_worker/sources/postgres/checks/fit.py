@@ -53,12 +53,12 @@ def check_not_related(relation: Relation, archive: Relation | None, part: bool) 
         )
 
 
-def check_is_table(relation: Relation) -> None:
+def check_is_table(relation: Relation, where: str = "spec.source.table") -> None:
     kinds = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
     if relation.kind in kinds:
         raise SweepFailure(
             "NotATable",
-            f"{relation.quoted} is {kinds[relation.kind]}: rows are locked and written in tables only. Name the table behind it in spec.source.table.",
+            f"{relation.quoted} is {kinds[relation.kind]}: rows are locked and written in tables only. Name the table behind it in {where}.",
         )
 
 
@@ -66,8 +66,8 @@ def _supported(column: CatalogColumn) -> bool:
     return column.labels is not None or column.type.rpartition(".")[2] in KEY_TYPES
 
 
-def _candidates(relation: Relation) -> list[tuple[str, ...]]:
-    """Usable keys."""
+def usable_keys(relation: Relation) -> list[tuple[str, ...]]:
+    """The sets of columns that identify a row, the primary key first."""
     return [
         index.columns
         for index in relation.indexes
@@ -91,7 +91,7 @@ def _check_unique(relation: Relation, key: tuple[str, ...]) -> None:
     if missing:
         # PostgreSQL refuses an index without the partition columns, so it is not advised.
         also = f"on a partitioned table it has to hold the partition columns too, so name {', '.join(map(quote_name, missing))} in spec.source.key"
-        candidates = _candidates(relation)
+        candidates = usable_keys(relation)
         raise SweepFailure("KeyNotUnique", f"{text}{unique_hint(candidates) if candidates else also}")
     how = "CREATE UNIQUE INDEX" if relation.partitioned else "CREATE UNIQUE INDEX CONCURRENTLY"
     raise SweepFailure("KeyNotUnique", f"{text}{how} ON {relation.quoted} ({names}), or choose another key")
@@ -104,7 +104,7 @@ def resolve_key(plan: Plan, relation: Relation) -> tuple[str, ...]:
     if not key:
         raise SweepFailure(
             "KeyMissing",
-            f"{relation.quoted} has no primary key: {unique_hint(_candidates(relation))}",
+            f"{relation.quoted} has no primary key: {unique_hint(usable_keys(relation))}",
         )
     for name in key:
         require(relation, name, "spec.source.key")

@@ -8,6 +8,7 @@ from kubesweep_worker.sources.base import Column, Explanation, Keys, Predicate, 
 from kubesweep_worker.sources.conditions import quote_name, stamp_columns, used_columns
 from kubesweep_worker.sources.postgres.checks.catalog import Relation, sql
 from kubesweep_worker.sources.postgres.checks.warnings import converted, index_advice, planned, units, warnings
+from kubesweep_worker.sources.postgres.database import unidentified
 from kubesweep_worker.sources.postgres.errors import StatementRefused
 from kubesweep_worker.sources.postgres.health import unreadable
 from kubesweep_worker.sources.postgres.pool import Transaction
@@ -41,6 +42,7 @@ async def inspect(tx: Transaction, plan: Plan, snapshot: TableSnapshot) -> Table
         *warnings(plan, snapshot, surroundings, found),
         *await units(tx, plan, relation),
         *await converted(tx, plan, relation, statements),
+        *await unidentified(tx, plan, relation.role),
         *(await unreadable(tx, relation.role, plan.source.health) if plan.source.health is not None else ()),
     )
     columns = {c.name: Column(c.name, c.type, not c.not_null) for c in relation.columns.values()}

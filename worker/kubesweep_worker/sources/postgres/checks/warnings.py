@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kubesweep.api.plan import Plan
 from kubesweep_worker.sources.archive_types import Conversion
 from kubesweep_worker.sources.base import DAY, EPOCH_UNIT, NAIVE_ZONE, date_of_today
 from kubesweep_worker.sources.children import CHANGES
 from kubesweep_worker.sources.conditions import condition, quote_name, same_key_warnings, time_columns, unit_warnings
-from kubesweep_worker.sources.fit import lost_columns
+from kubesweep_worker.sources.fit import lost_columns, missing_columns
 from kubesweep_worker.sources.postgres.checks.catalog import Relation
 from kubesweep_worker.sources.postgres.checks.fit import NUMBERS, changed_types
 from kubesweep_worker.sources.postgres.pool import Transaction
@@ -263,18 +263,19 @@ def reads_large_table(relation: Relation, tree: dict[str, object]) -> bool:
 
 def missing_index(plan: Plan, relation: Relation) -> str | None:
     """A statement that creates the index of the match; None where the table has it."""
-    times = time_columns(plan.match)
-    equal = tuple(m.column for m in plan.match if m.op == "in" and m.column not in times)
-    columns = (*equal, *times[:1]) or times[:1]
-    if not columns or any(index.columns[: len(columns)] == columns for index in relation.indexes):
-        return None
+    columns = missing_columns(plan, [index.columns for index in relation.indexes])
+    return create_index(relation.quoted, columns, partitioned=relation.partitioned) if columns else None
+
+
+def create_index(table: str, columns: Sequence[str], *, partitioned: bool) -> str:
+    """The statement, or the way to do it without a long lock. ``table`` is quoted."""
     names = ", ".join(quote_name(name) for name in columns)
-    if relation.partitioned:
+    if partitioned:
         return (
-            f"CREATE INDEX ON ONLY {relation.quoted} ({names}); then for each partition CREATE INDEX CONCURRENTLY, and ALTER INDEX ... ATTACH PARTITION "
+            f"CREATE INDEX ON ONLY {table} ({names}); then for each partition CREATE INDEX CONCURRENTLY, and ALTER INDEX ... ATTACH PARTITION "
             "(on a small table CREATE INDEX without ONLY does all, under a lock)"
         )
-    return f"CREATE INDEX CONCURRENTLY ON {relation.quoted} ({names});"
+    return f"CREATE INDEX CONCURRENTLY ON {table} ({names});"
 
 
 def _scans(tree: object) -> bool:

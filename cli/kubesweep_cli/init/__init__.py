@@ -1,0 +1,1 @@
+"""Proposes a first schedule for a table: facts and answers become a file."""

@@ -1,0 +1,1 @@
+"""The API server: kubeconfig and login, requests, and what its refusals mean."""

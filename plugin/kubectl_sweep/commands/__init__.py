@@ -1,0 +1,1 @@
+"""The verbs: each reads the cluster, prints, and returns an exit code."""

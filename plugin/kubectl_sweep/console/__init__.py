@@ -1,0 +1,1 @@
+"""The console with the rights of the person who runs it."""

@@ -1,0 +1,1 @@
+"""What goes into a bug report, without its secrets."""
