@@ -1,4 +1,4 @@
-"""Check jobs: once for each plan, and again on request."""
+"""Check jobs: one of each plan at a time."""
 
 from __future__ import annotations
 
@@ -17,31 +17,21 @@ from tests.contract.helpers import (
 )
 
 
-async def test_a_check_is_enqueued_once_per_plan_hash_and_may_create_the_schedule(make_queue: Open) -> None:
+async def test_a_check_is_enqueued_unless_one_of_its_plan_waits_or_runs_and_may_create_the_schedule(
+    make_queue: Open,
+) -> None:
     ann, bob = make_queue(), make_queue()
     assert await ann.enqueue_check(REF, PLAN)
     assert not await bob.enqueue_check(REF, PlanVersion(7, PLAN.hash))
-    assert await bob.enqueue_check(REF, NEWER)
-    stats = await get_stats(ann)
-    assert (stats.known, stats.ready, stats.sweep) == (True, 2, None)
     claim = await one(ann)
     assert claim.job == Job(JobKind.CHECK, PLAN)
-    settled = await settle(ann, Settlement(claim), want=1)
-    assert (settled.lost, settled.finished) == ((), ())
-    assert settled.claims.jobs[0].job == Job(JobKind.CHECK, NEWER)
-    assert not await ann.enqueue_check(REF, PLAN)
-
-
-async def test_a_check_is_enqueued_again_only_where_none_of_its_plan_waits_or_runs(make_queue: Open) -> None:
-    ann, bob = make_queue(), make_queue()
-    assert await ann.enqueue_check(REF, PLAN, again=True)
-    assert not await bob.enqueue_check(REF, PLAN, again=True)
-    claim = await one(ann)
-    assert not await bob.enqueue_check(REF, PLAN, again=True)
-    assert await bob.enqueue_check(REF, NEWER, again=True)
-    await settle(ann, Settlement(claim))
     assert not await bob.enqueue_check(REF, PLAN)
-    assert await bob.enqueue_check(REF, PLAN, again=True)
+    assert await bob.enqueue_check(REF, NEWER)
+    stats = await get_stats(ann)
+    assert (stats.known, stats.ready, stats.running, stats.sweep) == (True, 1, 1, None)
+    settled = await settle(ann, Settlement(claim))
+    assert (settled.lost, settled.finished) == ((), ())
+    assert await bob.enqueue_check(REF, PLAN)
     assert [claim.job.plan for claim in await take(ann, 9)] == [NEWER, PLAN]
 
 

@@ -194,7 +194,8 @@ async def test_a_file_of_an_older_version_is_brought_up_to_date_with_all_that_is
         "ALTER TABLE schedule DROP COLUMN approved; ALTER TABLE schedule DROP COLUMN pace; ALTER TABLE sweep DROP COLUMN stopped; DROP TABLE health; "
         "ALTER TABLE sweep DROP COLUMN stale; ALTER TABLE sweep DROP COLUMN oldest; ALTER TABLE sweep DROP COLUMN unknown; "
         "ALTER TABLE sweep DROP COLUMN estimated; ALTER TABLE sweep DROP COLUMN approved; "
-        "ALTER TABLE schedule DROP COLUMN blocked; ALTER TABLE schedule DROP COLUMN pauses; ALTER TABLE schedule DROP COLUMN baseline; ALTER TABLE sweep DROP COLUMN newest; PRAGMA user_version = 1"
+        "ALTER TABLE schedule DROP COLUMN blocked; ALTER TABLE schedule DROP COLUMN pauses; ALTER TABLE schedule DROP COLUMN baseline; ALTER TABLE sweep DROP COLUMN newest; "
+        "CREATE TABLE checked (schedule INTEGER, hash TEXT, at REAL); PRAGMA user_version = 1"
     )
     con.close()
     queue = open_file(path)

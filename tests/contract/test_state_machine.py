@@ -50,10 +50,10 @@ class QueueMachine(WorkerRules):
         elif expected is OpenResult.FORBIDDEN:
             assert opened.sweep == self.model.sweeps[0].id
 
-    @rule(who=workers, again=st.booleans())
-    def check(self, who: str, again: bool) -> None:
-        expected = self.model.enqueue_check(self.plan, again)
-        assert self.do(self.queues[who].enqueue_check(REF, self.plan, again=again)) is expected
+    @rule(who=workers)
+    def check(self, who: str) -> None:
+        expected = self.model.enqueue_check(self.plan)
+        assert self.do(self.queues[who].enqueue_check(REF, self.plan)) is expected
 
     @rule(who=workers, paused=st.booleans())
     def pause(self, who: str, paused: bool) -> None:

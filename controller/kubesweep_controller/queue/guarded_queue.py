@@ -92,8 +92,8 @@ class GuardedQueue:
     async def open_sweep(self, ref: ScheduleRef, request: SweepRequest) -> Opened:
         return await self._guarded(lambda: self._queue.open_sweep(ref, request))
 
-    async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion, *, again: bool = False) -> bool:
-        return await self._guarded(lambda: self._queue.enqueue_check(ref, plan, again=again))
+    async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion) -> bool:
+        return await self._guarded(lambda: self._queue.enqueue_check(ref, plan))
 
     async def approve(self, ref: ScheduleRef, sweep: str | None = None) -> str | None:
         return await self._guarded(lambda: self._queue.approve(ref, sweep))

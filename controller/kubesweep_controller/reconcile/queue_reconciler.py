@@ -150,4 +150,4 @@ class QueueReconciler:
         mine = observation.plan.version
         checked = any(each.kind == "SourceReady" and each.plan.same(mine) for each in observation.stats.findings)
         wanted = needs_check(observation) or not checked
-        return wanted and await self.queue.enqueue_check(observation.ref, mine, again=True)
+        return wanted and await self.queue.enqueue_check(observation.ref, mine)

@@ -82,11 +82,8 @@ class OperatorQueue(ProducerQueue, Statistics, Protocol):
     ``error`` and ``keys`` select excluded rows as in ``dead_letters``.
     """
 
-    async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion, *, again: bool = False) -> bool:
-        """Enqueue a check job, once for each plan hash. Creates the schedule. False where none was enqueued.
-
-        With ``again`` a further check is enqueued, unless one of this plan waits or runs.
-        """
+    async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion) -> bool:
+        """Enqueue a check job, unless one with this plan's hash waits or runs. Creates the schedule. False where none was enqueued."""
         ...
 
     async def approve(self, ref: ScheduleRef, sweep: str | None = None) -> str | None:

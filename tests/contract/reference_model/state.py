@@ -77,7 +77,6 @@ class State:
         self.entries: list[Entry] = []
         self.attempts: dict[Key, list[str]] = {}  # of every excluded row
         self.dead_letters: dict[Key, DeadLetterRecord] = {}
-        self.checked: set[str] = set()
         self.baseline: Baseline | None = None
         self.tokens: float | None = None
         self.rate: float | None = None

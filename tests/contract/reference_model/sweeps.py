@@ -80,13 +80,11 @@ class Sweeps(State):
                 record.retrying -= len(entry.job.keys)
                 record.skipped += len(entry.job.keys)
 
-    def enqueue_check(self, plan: PlanVersion, again: bool) -> bool:
+    def enqueue_check(self, plan: PlanVersion) -> bool:
         self.known = True
         checks = [entry.job.plan for entry in self.entries if entry.job.kind is JobKind.CHECK]
-        waits = any(each is not None and each.same(plan) for each in checks)
-        if plan.hash in self.checked and (waits or not again):
+        if any(each is not None and each.same(plan) for each in checks):
             return False
-        self.checked.add(plan.hash)
         self._enqueue(Job(JobKind.CHECK, plan))
         return True
 

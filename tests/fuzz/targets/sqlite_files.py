@@ -52,7 +52,6 @@ TABLES = {
     "job": "schedule = ?",
     "excluded_row": "schedule = ?",
     "finding": "schedule = ?",
-    "checked": "schedule = ?",
 }
 # With other values here, the row would be another schedule's, or another row.
 IDENTITY = {
@@ -196,7 +195,7 @@ async def _use(queue: SqliteQueue) -> None:
     await _tried(queue.replay(MINE, error="Rejected"))
     await _tried(queue.open_sweep(MINE, SweepRequest(tick=NOW, plan=EDITED)))
     await _tried(queue.purge(MINE))
-    await _tried(queue.enqueue_check(MINE, EDITED, again=True))
+    await _tried(queue.enqueue_check(MINE, EDITED))
     await _tried(queue.approve(MINE))
     await _tried(queue.reserve(MINE, 5, Limits(rows_per_second=10.0)))
 

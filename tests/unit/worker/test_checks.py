@@ -98,7 +98,7 @@ async def test_a_check_corrects_the_report_of_a_worker_that_died(bench: Workbenc
     await checked()
     for kind in ("SourceReady", "SourceWarnings", "Effect"):
         await bench.queue.report(ref, Finding(kind, False, "Unreachable", "a blip", version, at=time.time()))
-    await bench.queue.enqueue_check(ref, version, again=True)
+    await bench.queue.enqueue_check(ref, version)
     await checked()
     worker.stop()
     await running

@@ -62,7 +62,6 @@ from kubesweep.queue.redis.client import RedisClient
 from kubesweep.queue.service import Opened, Settled
 
 KEEP = 7 * 86400.0  # seconds that the keys of a schedule are kept after its last tick, at least
-MAX_CHECKED = 100  # plan hashes whose check is remembered
 MAX_SCHEDULES = 50_000  # that ``schedules`` returns
 
 
@@ -180,14 +179,12 @@ class RedisQueue:
     async def claim_next(self, ref: ScheduleRef, consumer: str, want: int, limits: Limits, timeout: float) -> Claims:
         return await claiming.claim_next(self._client, ref, consumer, want, limits, timeout)
 
-    async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion, *, again: bool = False) -> bool:
+    async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion) -> bool:
         done = await self._client.run_script(
             "enqueue_check",
             ref,
             uid=ref.uid,
             hash=plan.hash,
-            again=again,
-            most=MAX_CHECKED,
             body=arguments.body(Job(JobKind.CHECK, plan)),
         )
         return bool(done)

@@ -151,8 +151,8 @@ class SqliteQueue:
                 await self.release(ref, (await claiming).jobs)
             raise
 
-    async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion, *, again: bool = False) -> bool:
-        return await self._write(lambda con: schedules.enqueue_check(con, self._clock(), ref, plan, again))
+    async def enqueue_check(self, ref: ScheduleRef, plan: PlanVersion) -> bool:
+        return await self._write(lambda con: schedules.enqueue_check(con, self._clock(), ref, plan))
 
     async def approve(self, ref: ScheduleRef, sweep: str | None = None) -> str | None:
         return await self._write(lambda con: sweeps.approve(con, self._clock(), ref, sweep))

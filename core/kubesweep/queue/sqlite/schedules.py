@@ -30,20 +30,13 @@ from kubesweep.queue.sqlite.records import (
     statements,
 )
 
-MAX_CHECKED = 100  # plan hashes whose check is remembered
-
-_FORGET = ("deaths", "sweeps", "jobs", "excluded", "checked", "findings", "schedule")
+_FORGET = ("deaths", "sweeps", "jobs", "excluded", "findings", "schedule")
 
 
-def enqueue_check(con: sqlite3.Connection, now: float, ref: ScheduleRef, plan: PlanVersion, again: bool) -> bool:
+def enqueue_check(con: sqlite3.Connection, now: float, ref: ScheduleRef, plan: PlanVersion) -> bool:
     schedule = find_or_create(con, ref)
-    values = {"schedule": schedule.id, "hash": plan.hash}
-    if con.execute(statements("schedule")["is_checked"], values).fetchone() is not None and not (
-        again and all(job.plan is None or not job.plan.same(plan) for job in _checks(con, schedule.id))
-    ):
+    if any(job.plan is not None and job.plan.same(plan) for job in _checks(con, schedule.id)):
         return False
-    con.execute(statements("schedule")["add_checked"], values | {"now": now})
-    con.execute(statements("schedule")["trim_checked"], {"schedule": schedule.id, "most": MAX_CHECKED})
     enqueue(con, schedule.id, [(Job(JobKind.CHECK, plan), now, False)])
     return True
 

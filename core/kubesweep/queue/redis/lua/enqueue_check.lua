@@ -14,17 +14,10 @@ local function checking()
 end
 
 ensure()
-local hashes, before = {}, false
-for hash in string.gmatch(call('HGET', META, 'checked') or '', '%S+') do
-  if hash == args.hash then before = true else hashes[#hashes + 1] = hash end
-end
-if before and not (args.again and not checking()) then
+if checking() then
   refresh()
   return 0
 end
-hashes[#hashes + 1] = args.hash
-if #hashes > args.most then table.remove(hashes, 1) end
-call('HSET', META, 'checked', table.concat(hashes, ' '))
 keep_check(enqueue(header('', 'n', 0, 0, now), args.body))
 refresh()
 return 1

@@ -72,21 +72,6 @@ UPDATE schedule
 SET excluded_version = excluded_version + 1
 WHERE id = :schedule;
 
--- name: is_checked
-SELECT 1
-FROM checked
-WHERE schedule = :schedule AND hash = :hash;
-
--- name: add_checked
-INSERT INTO checked (schedule, hash, at)
-VALUES (:schedule, :hash, :now)
-ON CONFLICT (schedule, hash) DO UPDATE SET at = excluded.at;
-
--- name: trim_checked
-DELETE FROM checked
-WHERE schedule = :schedule
-  AND hash IN (SELECT hash FROM checked WHERE schedule = :schedule ORDER BY at DESC, hash LIMIT -1 OFFSET :most);
-
 -- name: put_finding
 INSERT INTO finding (schedule, kind, at, body)
 VALUES (:schedule, :kind, :at, :body)
@@ -119,10 +104,6 @@ WHERE schedule = :schedule;
 
 -- name: forget_excluded
 DELETE FROM excluded_row
-WHERE schedule = :schedule;
-
--- name: forget_checked
-DELETE FROM checked
 WHERE schedule = :schedule;
 
 -- name: forget_findings

@@ -115,13 +115,6 @@ CREATE TABLE excluded_row (
 
 CREATE INDEX excluded_row_dead ON excluded_row (schedule, at) WHERE dead = 1;
 
-CREATE TABLE checked (
-  schedule INTEGER NOT NULL,
-  hash TEXT NOT NULL,
-  at REAL NOT NULL,
-  PRIMARY KEY (schedule, hash)
-) WITHOUT ROWID;
-
 CREATE TABLE finding (
   schedule INTEGER NOT NULL,
   kind TEXT NOT NULL,
