@@ -8,6 +8,7 @@ from kubesweep.queue.model import (
     HISTORY,
     JobKind,
     PlanVersion,
+    ScheduleRef,
     Settlement,
     SweepState,
     Window,
@@ -91,7 +92,7 @@ async def test_a_retry_that_ends_its_sweep_keeps_its_rows_and_is_delayed(queue: 
     assert (again.job, again.delivery) == (excluded.job, excluded.delivery)
 
 
-async def test_a_sweep_waits_for_approval_and_keeps_its_cutoff(queue: QueueService) -> None:
+async def test_a_sweep_waits_for_approval_and_keeps_its_cutoff(queue: QueueService, clock: Clock) -> None:
     sweep = (await open_sweep(queue)).sweep
     claim = await one(queue)
     claimed = type(claim)(claim.id, claim.consumer, claim.delivery, plan_job(sweep))
@@ -109,14 +110,37 @@ async def test_a_sweep_waits_for_approval_and_keeps_its_cutoff(queue: QueueServi
     assert await queue.approved(REF) == sweep
     stats = await get_stats(queue)
     assert stats.sweep is not None
-    assert (stats.sweep.state, stats.sweep.reason) == (SweepState.PLANNING, "")
+    assert (stats.sweep.state, stats.sweep.reason, stats.sweep.open_jobs) == (SweepState.PLANNING, "", 1)
+    assert stats.sweep.approved == pytest.approx(clock.now)
     plan = await one(queue)
     assert (plan.job.kind, plan.job.cutoff, plan.job.low) == (JobKind.PLAN, CUTOFF, None)
     assert (plan.job.sweep, plan.job.plan, plan.delivery) == (sweep, PLAN, 1)
 
 
+async def test_a_sweep_that_awaits_approval_and_starts_changes_no_other_schedule(queue: QueueService) -> None:
+    third = ScheduleRef("local", "default", "third", "8b5f6f0e-0000-4000-8000-000000000003")
+    other = await start(queue, 10, 20, ref=OTHER)
+    await open_sweep(queue, ref=third)  # has no cutoff yet
+    before = await queue.stats([OTHER, third])
+    await open_sweep(queue)
+    claim = await one(queue)
+    claim = type(claim)(claim.id, claim.consumer, claim.delivery, plan_job(claim.job.sweep))
+    await queue.end_sweep(REF, claim, SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "")
+    mine = (await get_stats(queue)).sweep
+    assert mine is not None
+    assert (mine.planned, mine.cutoff) == (0, CUTOFF)
+    assert await queue.stats([OTHER, third]) == before
+    assert await queue.approve(REF) == mine.id
+    assert await queue.stats([OTHER, third]) == before
+    assert [claim.job.sweep for claim in await take(queue, 5, ref=OTHER)] == [other, other]
+
+
 async def test_approving_another_sweep_starts_nothing(queue: QueueService) -> None:
     assert await queue.approve(REF) is None
+    await queue.enqueue_check(REF, PLAN)
+    assert await queue.approve(REF) is None
+    assert await queue.approved(REF) is None
+    await queue.forget(REF)
     sweep = (await open_sweep(queue)).sweep
     assert await queue.approve(REF) is None
     await queue.end_sweep(REF, await one(queue), SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "")
@@ -131,13 +155,15 @@ async def test_approving_another_sweep_starts_nothing(queue: QueueService) -> No
 
 async def test_a_late_wait_for_approval_keeps_the_counters_right(queue: QueueService) -> None:
     sweep = (await open_sweep(queue)).sweep
-    jobs = (range_job(sweep, 10), range_job(sweep, 7, 10))
-    await queue.advance(REF, await one(queue), Window(CUTOFF, jobs, plan_job(sweep), planned=17))
-    (running,) = await take(queue, 1)
+    jobs = (range_job(sweep, 3, 100), range_job(sweep, 10), range_job(sweep, 7, 10))
+    await queue.advance(REF, await one(queue), Window(CUTOFF, jobs, plan_job(sweep), planned=20))
+    failing, running = await take(queue, 2)
     plan, waiting = await take(queue, 2, "bob")
+    await settle(queue, Settlement(failing, applied=1, retry=retry(101, 102, delay=600.0)))
     assert await queue.release(REF, [waiting]) == ()
     assert await queue.end_sweep(REF, plan, SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "")
     assert (await settle(queue, Settlement(running, applied=10))).finished == ()
     stats = await get_stats(queue)
     assert stats.sweep is not None
-    assert (stats.sweep.state, stats.sweep.planned, stats.sweep.applied) == (SweepState.AWAITING_APPROVAL, 10, 10)
+    assert stats.sweep.state is SweepState.AWAITING_APPROVAL
+    assert (stats.sweep.planned, stats.sweep.applied, stats.sweep.retrying) == (13, 11, 2)

@@ -52,6 +52,18 @@ def queue(emptied: RedisQueue) -> RedisQueue:
     return emptied
 
 
+async def test_a_sweep_whose_jobs_are_lost_is_not_approved(redis_server: Server, queue: RedisQueue) -> None:
+    """Its plan job could be enqueued, but no worker would ever claim it."""
+    await queue.open_sweep(REF, SweepRequest(tick=1.0, plan=PLAN))
+    (plan,) = (await queue.claim(REF, "ann", 1, LIMITS)).jobs
+    assert await queue.end_sweep(REF, plan, SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "")
+    with redis_server.client() as client:
+        streams = list(client.scan_iter(_type="stream"))
+        assert client.delete(*streams) == 1
+        assert await queue.approve(REF) is None
+        assert client.exists(*streams) == 0
+
+
 async def test_after_a_flush_every_operation_says_lost_or_nothing_and_writes_nothing(
     redis_server: Server, queue: RedisQueue
 ) -> None:

@@ -23,7 +23,7 @@ from kubesweep.queue.model import Baseline, Database
 __all__ = ["baseline_of"]
 
 
-def baseline_of(plan: Plan, database: Database, since: float = 0.0) -> Baseline:
+def baseline_of(plan: Plan, database: Database, since: float) -> Baseline:
     """``since``: when the sweep started, in seconds since the epoch."""
     # Decoded first, so that 5 and 5.0 in a float field have the same hash.
     body = msgspec.json.decode(Plan.from_json(plan.to_json()).to_json())

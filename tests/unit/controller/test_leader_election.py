@@ -82,6 +82,22 @@ async def test_a_lease_of_this_process_or_of_nobody_is_taken_at_once(leases: Lea
     )
 
 
+async def test_a_lease_without_a_duration_is_taken_at_once(leases: Leases) -> None:
+    leases.taken_by("other")
+    del leases.spec["leaseDurationSeconds"]
+    async with leases.election() as election:
+        assert await ended(asyncio.ensure_future(election.acquire())) == "1"
+    assert leases.calls == ["GET", "PUT"]
+
+
+async def test_a_lease_of_this_process_gets_a_time_that_somebody_removed(leases: Leases) -> None:
+    leases.taken_by("me")
+    del leases.spec["acquireTime"]
+    async with leases.election() as election:
+        await election.acquire()
+    assert leases.spec["acquireTime"] == leases.spec["renewTime"]
+
+
 async def test_a_lease_without_a_spec_is_taken(leases: Leases) -> None:
     leases.write()
     assert leases.lease is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +9,8 @@ import pytest
 from kubesweep.api.plan import Match, RowLimits, Write
 from kubesweep.errors import ScopeOutage
 from kubesweep.proposal import proposal_of
-from kubesweep.queue.model import Database, Pace, StaleRows, Stats, Sweep, SweepState
-from kubesweep_worker.jobs.approval import PAUSE
-from kubesweep_worker.settings import WorkerSettings
-from tests.kits.worker import MemorySource, Workbench, a_plan, key
+from kubesweep.queue.model import Database, StaleRows, Sweep, SweepState
+from tests.kits.worker import Workbench, a_plan, key
 
 GUARDED = RowLimits(batch_rows=100, approve_above_rows=10**6)
 ELSEWHERE = Database("8100/shop/16384", 1)
@@ -206,57 +203,3 @@ async def test_a_dry_run_needs_no_approval_and_leaves_the_baseline(bench: Workbe
     )
     bench.plan = guarded(match=(Match("in", "status", ("other",)),), generation=2)
     assert (await swept(bench)).reason == "PredicateChanged"
-
-
-class Controller:
-    """Restores what the queue lost at the n-th time that a worker looks."""
-
-    def __init__(self, folder: Path, after: int) -> None:
-        self.slept, self.after = 0, after
-        plan = guarded(install="c1", match=(Match("in", "status", ("other",)),))
-        settings = WorkerSettings(backoff=0.01, max_backoff=0.05, sleep=self.sleep)
-        self.bench = Workbench(folder, MemorySource(10), plan, settings=settings)
-        self.baseline: Any = None
-
-    async def sleep(self, seconds: float) -> None:
-        if seconds != PAUSE:  # the worker sleeps for other reasons too, such as a busy machine
-            return
-        self.slept += 1
-        if self.slept == self.after:
-            if self.baseline is not None:
-                await self.bench.queue.restore_baseline(self.bench.plan.ref, self.baseline)
-            await self.bench.queue.set_pace(self.bench.plan.ref, Pace.of(None))
-
-
-async def baseline_of_another_sweep(folder: Path) -> Any:
-    bench = Workbench(folder, MemorySource(1), guarded())
-    stats: Stats = await bench.sweep()
-    await bench.queue.close()
-    return stats.baseline
-
-
-async def test_after_a_loss_of_the_queue_a_sweep_waits_until_the_baseline_is_restored(tmp_path: Path) -> None:
-    (tmp_path / "before").mkdir()
-    controller = Controller(tmp_path, after=3)
-    controller.baseline = await baseline_of_another_sweep(tmp_path / "before")
-    sweep = await swept(controller.bench)
-    assert (controller.slept, sweep.reason) == (3, "PredicateChanged")
-    await controller.bench.queue.close()
-
-
-async def test_a_new_schedule_waits_for_nothing_but_its_pace(tmp_path: Path) -> None:
-    controller = Controller(tmp_path, after=1)
-    sweep = await swept(controller.bench)
-    assert (controller.slept, sweep.state) == (1, SweepState.COMPLETED)
-    await controller.bench.queue.close()
-
-
-async def test_an_approved_sweep_does_not_wait_for_the_controller(tmp_path: Path) -> None:
-    controller = Controller(tmp_path, after=0)
-    bench = controller.bench
-    bench.settings = WorkerSettings(backoff=0.01, max_backoff=0.05, restoring=0.0, sleep=controller.sleep)
-    sweep = await swept(bench)
-    assert sweep.reason == "BaselineUnknown"
-    assert (await approved(bench, sweep)).state is SweepState.COMPLETED
-    assert controller.slept == 0
-    await bench.queue.close()

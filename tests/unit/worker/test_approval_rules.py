@@ -123,10 +123,11 @@ def test_only_completed_sweeps_of_the_same_predicate_are_a_measure() -> None:
         past(7),
         past(5, capped=True, stale=900),
         past(6, stale=5000, estimated=True),
+        past(0),
         past(1, SweepState.FAILED),
         past(2, mode="DryRun"),
     ]
-    assert rows_found(history, since=10.0) == [7, 900, 6]
+    assert rows_found(history, since=10.0) == [7, 900, 6, 0]
     assert rows_found(history, since=10.5) == []
 
 

@@ -48,15 +48,13 @@ class Known:
     lost: bool = False  # the queue lost the baseline of the sweep before, and nobody restored it
 
 
-async def read_known(context: JobContext, run: JobRun) -> Known | None:
-    """None: the worker stops while it waits for the controller."""
+async def read_known(context: JobContext, run: JobRun) -> Known:
+    """Wait for the controller where it has to restore a lost queue. A worker that stops cancels the job."""
     sweep = run.claim.job.sweep
     approved = await context.retry_until_answered(lambda: context.queue.approved(context.ref)) == sweep
     stats = await _stats(context)
     until = context.settings.monotonic() + context.settings.restoring
     while (lost := not approved and _lost_baseline(context, stats)) and context.settings.monotonic() < until:
-        if context.draining or context.stop_requested.is_set():
-            return None
         run.checkpoint()
         context.touch_running()
         await context.settings.sleep(PAUSE)
@@ -113,9 +111,11 @@ async def guard(
     if not certain and (not bounds or await count_stale(context, run, predicate, lowest + 1) <= lowest):
         return None
     stale, exact = await _count_all(context, run, predicate, lowest + 1)
-    if changed and not doubts and not stale and not predicate.excluded:
+    if not doubts and not stale and not predicate.excluded:
         return await _complete_empty(context, run, predicate)
     causes, exceeded = [*doubts, *changed], [bound.exceeded(stale) for bound in bounds if stale > bound.most]
+    if not causes and not exceeded:
+        return None  # the application wrote some of the rows between the two counts
     recording.rows = stale if exact else None
     recording.samples = await sample_keys(context, predicate) if stale else ()
     await recording.record()

@@ -22,7 +22,7 @@ from kubesweep.queue.excluded import parse_row, row_text, too_many_failed
 from kubesweep.queue.model import Baseline, Job, JobKind, Key, Stats, SweepState, Window
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.approval import MOST_COUNTED, found_changes, guard, read_known, sample_keys
-from kubesweep_worker.jobs.context import Drop, JobContext, Release, Result
+from kubesweep_worker.jobs.context import Drop, JobContext, Result
 from kubesweep_worker.jobs.other_origin import report_other_origins
 from kubesweep_worker.jobs.redelivery import deliveries_alone
 from kubesweep_worker.jobs.stale_rows import Recording, stale_rows_recorded
@@ -98,8 +98,6 @@ async def run_plan(context: JobContext, run: JobRun) -> Result:
     predicate = Predicate(cutoff, excluded.keys)
     full = len(excluded.keys) >= plan.halt_above and not plan.dry_run and not context.limits.halt_at_end
     known = await read_known(context, run) if first else None
-    if first and known is None:
-        return Release(run.claim)
     # A changed sweep must be approved first: its approval covers the retries by which a person frees excluded rows.
     if full and not (known is not None and found_changes(context, known)):
         return await _halt(context, run)
