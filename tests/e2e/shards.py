@@ -31,6 +31,7 @@ SHARDS = (
         "test_scaling.py",
         "test_edits_during_sweep.py",
         "test_throttle.py",
+        "test_hostile.py",
     ),
     (
         "test_status_across_restarts.py",
@@ -50,7 +51,6 @@ SHARDS = (
     (
         "test_controller_lifecycle.py",
         "test_controller.py",
-        "test_hostile.py",
         "test_admission.py",
         "test_versions.py",
         "test_releases.py",
