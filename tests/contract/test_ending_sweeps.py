@@ -157,8 +157,8 @@ async def test_a_late_wait_for_approval_keeps_the_counters_right(queue: QueueSer
     sweep = (await open_sweep(queue)).sweep
     jobs = (range_job(sweep, 3, 100), range_job(sweep, 10), range_job(sweep, 7, 10))
     await queue.advance(REF, await one(queue), Window(CUTOFF, jobs, plan_job(sweep), planned=20))
-    failing, running = await take(queue, 2)
-    plan, waiting = await take(queue, 2, "bob")
+    failing, plan, running, waiting = await take(queue, 4)
+    assert (plan.job.kind, running.job.rows, waiting.job.rows) == (JobKind.PLAN, 10, 7)
     await settle(queue, Settlement(failing, applied=1, retry=retry(101, 102, delay=600.0)))
     assert await queue.release(REF, [waiting]) == ()
     assert await queue.end_sweep(REF, plan, SweepState.AWAITING_APPROVAL, "AboveApprovalLimit", "")

@@ -77,8 +77,11 @@ def _places(one: dict[str, Any], body: dict[str, Any]) -> Iterator[Place]:
     """``names`` lists several functions of a file with the same tests, of which an equivalent mutant gives its own. ``tests`` is a name in
     ``[tests]``, or a list."""
     tests = one["tests"] if isinstance(one["tests"], list) else body["tests"][one["tests"]]
-    lines = one.get("lines")
-    for name in one.get("names", [one.get("name", "")]):
+    lines, names = one.get("lines"), one.get("names", [one.get("name", "")])
+    for each in one.get("equivalent", []):
+        if each.get("name", names[0]) not in names:
+            raise AnchorGone(f"{one['file']} lists no {each['name']!r}, which has an equivalent mutant")
+    for name in names:
         yield Place(
             one["file"],
             name,

@@ -9,7 +9,7 @@ import pytest
 from tests.mutants import runner
 from tests.mutants.__main__ import main, table
 from tests.mutants.mutant import Mutant, mutants
-from tests.mutants.place import ROOT, AnchorGone, Equivalent, Guarantee, Place, guarantees
+from tests.mutants.place import ROOT, AnchorGone, Equivalent, Guarantee, Place, _places, guarantees
 from tests.mutants.runner import Result, SelectionFails, Verdict, copies
 
 LIST = guarantees()
@@ -97,6 +97,18 @@ def test_each_condition_of_a_statement_is_dropped(tmp_path: Path) -> None:
 def test_what_is_gone_from_the_code_is_an_error(name: str, options: dict[str, object], tmp_path: Path) -> None:
     with pytest.raises(AnchorGone, match=r"gone|'a'"):
         names(tmp_path / "a.py", "def f(a):\n    return a < 1\n", name, **options)
+
+
+def test_an_equivalent_mutant_of_an_unknown_function_is_refused() -> None:
+    """It would silently not count."""
+    place = {
+        "file": "a.py",
+        "names": ["A.f", "A.g"],
+        "tests": ["t"],
+        "equivalent": [{"name": "g", "why": "w", "mutants": []}],
+    }
+    with pytest.raises(AnchorGone, match="lists no 'g'"):
+        list(_places(place, {}))
 
 
 def test_an_equivalent_mutant_is_not_run_and_an_edit_is(tmp_path: Path) -> None:
