@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from kubesweep.errors import Outage
+from kubesweep.errors import KubesweepError, Outage
 from kubesweep.queue.model import HealthLimits, Pace
 from kubesweep_worker.flow_control.first_of import first_of
 from kubesweep_worker.flow_control.health_level import UNKNOWN, Decision
@@ -32,16 +32,22 @@ class Database(Protocol):
     async def origin(self) -> str: ...
 
 
+class TooLarge(KubesweepError):
+    """The sweep began to yield while this write waited: divide it into writes of at most ``most`` rows."""
+
+    most = SMALL
+
+
 class Admitted:
     """One write. A class instead of a generator, because each job without an effect enters it: that takes 1 us less."""
 
-    __slots__ = ("_admission", "_began", "_run")
+    __slots__ = ("_admission", "_began", "_rows", "_run")
 
-    def __init__(self, admission: WriteAdmission, run: JobRun) -> None:
-        self._admission, self._run, self._began = admission, run, 0.0
+    def __init__(self, admission: WriteAdmission, run: JobRun, rows: int) -> None:
+        self._admission, self._run, self._rows, self._began = admission, run, rows, 0.0
 
     async def __aenter__(self) -> None:
-        self._began = await self._admission.begin(self._run)
+        self._began = await self._admission.begin(self._run, self._rows)
 
     async def __aexit__(self, *_: object) -> None:
         self._admission.end(self._began)
@@ -95,16 +101,19 @@ class WriteAdmission:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def admitted(self, run: JobRun) -> Admitted:
-        """``async with`` waits until a write may start. Raises what the database raises. A stop cancels the wait."""
-        return Admitted(self, run)
+    def admitted(self, run: JobRun, rows: int = 1) -> Admitted:
+        """``async with`` waits until a write of this many rows may start. Raises TooLarge, and what the database raises. A stop
+        cancels the wait."""
+        return Admitted(self, run, rows)
 
-    async def begin(self, run: JobRun) -> float:
+    async def begin(self, run: JobRun, rows: int) -> float:
         """Wait until a write may start. Returns when it does."""
         if self.limits is not None:
             phase = run.enter(THROTTLED)
             await self._admit(run)
             run.enter(phase)
+            if rows > SMALL and self.yields:
+                raise TooLarge(f"{rows} rows are too many for one transaction of a sweep that yields")
         self._writing += 1
         return self._settings.monotonic()
 

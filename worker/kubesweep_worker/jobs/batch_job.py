@@ -8,6 +8,7 @@ import msgspec
 
 from kubesweep.errors import RowError, ScopeOutage
 from kubesweep.queue.model import Job, JobKind, Key
+from kubesweep_worker.flow_control.write_admission import TooLarge
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import Done, JobContext, Result
 from kubesweep_worker.jobs.rows.bisection import Interrupted, write_keys, write_once
@@ -27,10 +28,11 @@ async def run_batch(context: JobContext, run: JobRun) -> Result:
     scope, results = scope_of(job), RowResults()
     run.checkpoint()
     try:
-        failed = None
+        whole, failed = False, None
+        # Decided once: a size that drops during the write is no reason to write the job again.
         if job.rows <= context.batch_size.most:
-            failed = await _write_whole_job(context, run, scope, predicate, results)
-        if failed is not None or job.rows > context.batch_size.most:
+            whole, failed = await _write_whole_job(context, run, scope, predicate, results)
+        if not whole:
             keys = await read_keys(context, run, scope, predicate)
             # By now the range may have other stale keys.
             await write_keys(context, run, keys, cutoff, results, failed=failed)
@@ -60,14 +62,16 @@ def skip_refused(results: RowResults) -> None:
 
 async def _write_whole_job(
     context: JobContext, run: JobRun, scope: Scope, predicate: Predicate, results: RowResults
-) -> RowError | ScopeOutage | None:
-    """The whole job in one statement. Returns an error that a smaller scope may avoid."""
+) -> tuple[bool, RowError | ScopeOutage | None]:
+    """The whole job in one statement. Returns whether it was written, and an error that a smaller scope may avoid."""
     try:
         await write_once(context, run, scope, predicate, results)
+    except TooLarge:
+        return False, None
     except (RowError, ScopeOutage) as error:
-        return error
+        return False, error
     context.record_write()
-    return None
+    return True, None
 
 
 async def settle_interrupted(context: JobContext, run: JobRun, stop: Interrupted) -> None:

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from kubesweep.errors import KubesweepError, Outage, RowError, ScopeOutage
 from kubesweep.queue.model import Key
 from kubesweep_worker.flow_control.batch_size import PIECES
+from kubesweep_worker.flow_control.write_admission import TooLarge
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import JobContext
 from kubesweep_worker.jobs.rows.settlement import RowFailure, RowResults, defect, failed_before
@@ -52,12 +53,13 @@ async def write_once(
     *,
     skip_locked: bool = False,
 ) -> None:
-    """One write, with a second try that skips locked rows. Raises RowError, Outage, SweepFailure, LeaseLost.
+    """One write, with a second try that skips locked rows. Raises RowError, Outage, SweepFailure, LeaseLost, TooLarge.
 
     An unexpected exception counts as a refusal, so that bisection finds the row that provokes it and the others are written.
     """
     # With an effect, those of these rows have succeeded, so their write must not wait for the health of the database.
-    admitted = contextlib.nullcontext() if context.effect is not None else context.health.admitted(run)
+    health = context.health
+    admitted = contextlib.nullcontext() if context.effect is not None else health.admitted(run, scope.expected)
     clock = context.settings.monotonic
     try:
         async with admitted:
@@ -132,6 +134,8 @@ class _Bisection:
             await write_once(
                 self.context, self.run, Keys(part), self.predicate, self.results, skip_locked=self.skip_locked
             )
+        except TooLarge as too_large:
+            await self._write_each(part, lambda: min(too_large.most, self.context.batch_size.most), MAX_LOCKED_BATCHES)
         except (RowError, ScopeOutage) as error:
             if len(part) > 1:
                 await self._divide(part, error)
