@@ -92,6 +92,15 @@ def test_a_sweep_yields_to_other_sessions_and_is_not_paused_by_them() -> None:
     assert (decision.factor, decision.reason) == (0.0, "LockWaits")
 
 
+def test_a_sweep_yields_whichever_signal_is_the_worst_and_only_while_others_use_the_database() -> None:
+    level, limits = HealthLevel(), HealthLimits(lock_waits=5.0, yields=True)
+    found = []
+    for waits, sessions in ((3.0, 0.0), (3.0, 2.0), (9.0, 2.0), (9.0, 0.0), (9.0, 0.0), (9.0, 0.0)):
+        decision = level.decide(limits, {"": sampled({LOCK_WAITS: waits, ACTIVE: sessions})}, TABLE)
+        found.append((decision.factor, decision.yields))
+    assert found == [(0.5, False), (0.1, True), (0.0, True), (0.0, True), (0.0, True), (0.0, False)]
+
+
 def test_a_sample_of_an_older_worker_without_sessions_pauses_nothing() -> None:
     level = HealthLevel()
     decision = level.decide(HealthLimits(lock_waits=5.0, yields=True), {"": sampled({LOCK_WAITS: 0.0})}, TABLE)

@@ -10,11 +10,13 @@ import pytest
 from kubesweep.errors import LeaseLost, Outage
 from kubesweep.queue.model import HealthLimits, Pace
 from kubesweep_worker.flow_control.health_level import UNKNOWN, Decision
-from kubesweep_worker.flow_control.write_admission import LONGEST_PAUSE, SLEEP, WriteAdmission
+from kubesweep_worker.flow_control.write_admission import LONGEST_PAUSE, SLEEP, SMALL, TooLarge, WriteAdmission
 from kubesweep_worker.settings import WorkerSettings
 from tests.unit.worker.test_rate_limiter import Clock, a_run
 
 LAG = HealthLimits(replay_lag=2.0)
+AUTO = HealthLimits(replay_lag=2.0, lock_waits=5.0, yields=True)
+TENTH = Decision(0.1, "ActiveSessions", yields=True)
 FULL, HALF, PAUSED = Decision(1.0), Decision(0.5, "ReplayLag"), Decision(0.0, "ReplayLag")
 
 
@@ -95,17 +97,45 @@ async def test_a_factor_is_the_share_of_time_that_writes_take() -> None:
     assert await bench.write() == LONGEST_PAUSE
 
 
-@pytest.mark.parametrize("limits", [LAG, HealthLimits(lock_waits=5.0, yields=True)])
-async def test_only_a_sweep_that_yields_does_one_write_at_a_time(limits: HealthLimits) -> None:
-    bench = Bench(limits)
-    bench.admission.decide(Decision(0.25, "ActiveSessions"))
+@pytest.mark.parametrize("decision", [Decision(0.25, "ReplayLag"), TENTH])
+async def test_only_a_sweep_that_yields_does_one_write_at_a_time(decision: Decision) -> None:
+    bench = Bench(AUTO)
+    bench.admission.decide(decision)
     async with bench.admission.admitted(bench.run):
         bench.clock.now += 0.1
         second = asyncio.create_task(bench.write())
         for _ in range(5):
             await asyncio.sleep(0)
-        assert second.done() != limits.yields
-    assert (await second > 0.0) == limits.yields
+        assert second.done() != decision.yields
+    assert (await second > 0.0) == decision.yields
+
+
+async def test_a_write_that_waits_for_another_ones_end_waits_no_longer_once_nobody_uses_the_database() -> None:
+    bench = Bench(AUTO)
+    bench.admission.decide(TENTH)
+    async with bench.admission.admitted(bench.run):
+        second = asyncio.create_task(bench.write())
+        await asyncio.sleep(0)
+        bench.admission.decide(Decision(0.1, "ReplayLag"))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert second.done()
+
+
+async def test_a_write_that_became_too_large_while_it_waited_does_not_start() -> None:
+    bench = Bench(AUTO)
+    bench.then = [lambda: bench.admission.decide(TENTH)]
+    with pytest.raises(TooLarge) as raised:
+        async with bench.admission.admitted(bench.run, SMALL + 1):
+            raise AssertionError
+    assert raised.value.most == SMALL
+    bench.clock.now += 31
+    assert bench.admission.idle
+    async with bench.admission.admitted(bench.run, SMALL):
+        pass
+    bench.admission.decide(HALF)
+    async with bench.admission.admitted(bench.run, SMALL + 1):
+        pass
 
 
 async def test_a_rate_that_was_multiplied_needs_no_further_wait() -> None:
@@ -113,6 +143,14 @@ async def test_a_rate_that_was_multiplied_needs_no_further_wait() -> None:
     bench.admission.use(Pace(rate=5.0, health=LAG))
     bench.admission.decide(HALF)
     assert [await bench.write(3.0), await bench.write(3.0)] == [0, 0]
+
+
+async def test_a_sweep_that_yields_pauses_with_a_rate_too() -> None:
+    """A tenth of a rate that the sweep does not reach would be no limit at all."""
+    bench = Bench(AUTO)
+    bench.admission.use(Pace(rate=1_000_000.0, health=AUTO))
+    bench.admission.decide(TENTH)
+    assert [await bench.write(0.2), await bench.write()] == [0, pytest.approx(1.8)]
 
 
 async def test_a_pause_that_begins_during_a_wait_holds() -> None:

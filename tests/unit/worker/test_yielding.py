@@ -11,8 +11,13 @@ from pathlib import Path
 import pytest
 
 from kubesweep.api.plan import RowLimits, Source
-from kubesweep.queue.model import HealthLimits, Sample, SweepState
+from kubesweep.queue.model import Claim, HealthLimits, Job, JobKind, Sample, SweepState
+from kubesweep_worker.flow_control.health_level import Decision
 from kubesweep_worker.flow_control.write_admission import SMALL
+from kubesweep_worker.in_flight import JobRun
+from kubesweep_worker.jobs.context import JobContext
+from kubesweep_worker.jobs.rows.bisection import write_keys
+from kubesweep_worker.jobs.rows.settlement import RowResults
 from kubesweep_worker.phases import THROTTLED
 from tests.kits import polling
 from tests.kits.deadlines import scaled
@@ -38,11 +43,11 @@ async def bench(tmp_path: Path) -> AsyncIterator[Workbench]:
 
 async def test_the_first_transactions_are_small_too(bench: Workbench) -> None:
     """They wait for the first sample, so their size must not be chosen before it."""
-    measure, waiting = bench.source.measure, asyncio.Event()
+    waiting = asyncio.Event()
 
     async def late(query: str) -> Sample:
         await waiting.wait()
-        return await measure(query)
+        return Sample(dict(IN_USE))
 
     bench.source.measure = late
     worker = bench.worker()
@@ -86,3 +91,16 @@ async def test_a_job_that_is_written_whole_while_the_sweep_begins_to_yield_is_no
     assert sweep is not None
     assert (sweep.planned, sweep.applied, sweep.retrying) == (1000, 999, 1)
     assert len([each for each in source.writes if each]) == 2
+
+
+async def test_a_part_of_a_job_that_waited_is_divided_too(bench: Workbench) -> None:
+    source, settings = bench.source, bench.settings
+    context = JobContext(bench.plan, bench.queue, source, None, settings)
+    keys = tuple(key(n) for n in range(500))
+    claim = Claim("1", "ann", 1, Job(JobKind.KEYS, keys=keys, rows=500))
+    run, results = JobRun(claim, settings.monotonic), RowResults()
+    writing = asyncio.create_task(write_keys(context, run, keys, "now", results))
+    await asyncio.wait_for(context.health.wanted.wait(), scaled(20))
+    context.apply_health(Decision(0.1, "ActiveSessions", yields=True))
+    await asyncio.wait_for(writing, scaled(20))
+    assert ([len(each) for each in source.writes], results.applied) == ([SMALL, SMALL, 100], 500)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -66,6 +66,7 @@ class Decision:
     message: str = ""
     value: str = ""
     limit: str = ""
+    yields: bool = False  # other sessions use the database, whichever signal is the worst
 
     @property
     def throttle(self) -> Throttle | None:
@@ -95,7 +96,8 @@ class HealthLevel:
             return _unknown(unknown, lost)
         if slowest is None or not step:
             return Decision(1.0)
-        return _describe(slowest, step, values[slowest], limit_of[slowest])
+        decision = _describe(slowest, step, values[slowest], limit_of[slowest])
+        return replace(decision, yields=self._steps.get(ACTIVE, 0) > 0)
 
     def signals(self, now: float) -> tuple[Signal, ...]:
         """What the latest decision compared. ``now``: the seconds of any clock that does not go back."""

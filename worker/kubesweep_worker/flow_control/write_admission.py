@@ -1,8 +1,8 @@
 """Every write asks here whether it may start, and waits while the health of the database is bad or unknown.
 
 Without a rate to multiply, a factor is kept as the share of time in which this worker writes: after a write that took 0.2 s it waits for
-another 0.2 s at factor 0.5. A sweep that yields to the application also does one write at a time, in small transactions: the application is late by
-as long as the longest of them takes (bench/RESULTS.md, "An application beside a sweep").
+another 0.2 s at factor 0.5. A sweep that yields to the application does so with a rate too, and does one write at a time, in small
+transactions: the application is late by as long as the longest of them takes (bench/RESULTS.md, "An application beside a sweep").
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class WriteAdmission:
 
     @property
     def yields(self) -> bool:
-        return self.limits is not None and self.limits.yields and self.factor < 1
+        return self.limits is not None and self.decision is not None and self.decision.yields
 
     @property
     def idle(self) -> bool:
@@ -94,7 +94,7 @@ class WriteAdmission:
 
     def decide(self, decision: Decision | None) -> None:
         before, self.decision = self.decision, decision
-        if before is None or decision is None or before.factor != decision.factor:
+        if before is None or decision is None or (before.factor, before.yields) != (decision.factor, decision.yields):
             self._notify()
 
     def _notify(self) -> None:
@@ -132,8 +132,9 @@ class WriteAdmission:
             await self._wait(run, left)
 
     def _left(self) -> float:
-        """Seconds until the next write may start, or until it is asked again. A rate is multiplied by the factor instead."""
-        if self.pace.rate is not None or self.factor in (0.0, 1.0):
+        """Seconds until the next write may start, or until it is asked again. A rate is multiplied by the factor instead, and a sweep
+        that yields also pauses then: its rate may be more than it writes anyway."""
+        if self.factor in (0.0, 1.0) or (self.pace.rate is not None and not self.yields):
             return 0.0
         if self._writing and self.yields:
             return SLEEP

@@ -142,9 +142,9 @@ class JobContext:
 
     def apply_health(self, decision: Decision | None) -> None:
         """Work at this share of the pace. None: at the pace, until something is measured."""
-        before = self.health.factor
+        before = self.health.factor, self.health.yields
         self.health.decide(decision)
-        if self.health.factor != before:
+        if (self.health.factor, self.health.yields) != before:
             self._use_rate()
 
     def _use_rate(self) -> None:

@@ -134,8 +134,8 @@ class _Bisection:
             await write_once(
                 self.context, self.run, Keys(part), self.predicate, self.results, skip_locked=self.skip_locked
             )
-        except TooLarge as too_large:
-            await self._write_each(part, lambda: min(too_large.most, self.context.batch_size.most), MAX_LOCKED_BATCHES)
+        except TooLarge:
+            await self._write_each(part, lambda: min(TooLarge.most, self.context.batch_size.most), MAX_LOCKED_BATCHES)
         except (RowError, ScopeOutage) as error:
             if len(part) > 1:
                 await self._divide(part, error)
