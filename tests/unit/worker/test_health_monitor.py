@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.kits.worker import MemorySource, Workbench
 from tests.unit.worker.test_rate_limiter import Clock
 
 LIMITS = HealthLimits(lock_waits=10.0)
+YIELDS = HealthLimits(lock_waits=10.0, yields=True)
 
 
 class Monitored:
@@ -160,13 +162,60 @@ async def test_signals_are_reported_again_also_at_full_speed(bench: Workbench, c
 async def test_transactions_are_small_while_the_sweep_yields(
     bench: Workbench, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And no smaller than otherwise where another signal slows it down by as much."""
     monkeypatch.setattr(context, "SMALL", 20)
-    ann, limits = Monitored(bench, clock, "ann"), HealthLimits(lock_waits=10.0, yields=True)
-    ann.context.apply_pace(Pace(health=limits))
+    ann = yielding(bench, clock)
     sizes = []
-    for sessions in (0.0, 8.0, 0.0, 0.0, 0.0):
-        ann.source.signals = {"lockWaits": 0.0, "activeSessions": sessions}
-        await ann.monitor.step(limits)
+    for sessions, waits in ((0, 0), (8, 0), (0, 0), (0, 0), (0, 0), (0, 9.5), (1, 9.5)):
+        await used_by(ann, sessions, waits)
         sizes.append((ann.context.health.factor, ann.context.batch_size.most))
         clock.now += 1
-    assert sizes == [(1.0, 100), (0.1, 20), (0.25, 20), (0.5, 20), (1.0, 100)]
+    assert sizes == [(1.0, 100), (0.1, 20), (0.25, 20), (0.5, 20), (1.0, 100), (0.1, 100), (0.1, 20)]
+
+
+def yielding(bench: Workbench, clock: Clock) -> Monitored:
+    ann = Monitored(bench, clock, "ann")
+    ann.context.apply_pace(Pace(health=YIELDS))
+    return ann
+
+
+async def used_by(ann: Monitored, sessions: float, waits: float = 0.0) -> None:
+    """One second in which this many other sessions use the database."""
+    ann.source.signals = {"lockWaits": waits, "activeSessions": sessions}
+    await ann.monitor.step(YIELDS)
+
+
+async def test_what_others_did_before_a_time_without_writes_is_no_reason_to_be_slow_after_it(
+    bench: Workbench, clock: Clock
+) -> None:
+    ann = yielding(bench, clock)
+    await used_by(ann, 8.0)
+    assert ann.context.health.factor == 0.1
+    ann.source.signals = {"lockWaits": 0.0, "activeSessions": 0.0}
+    running = asyncio.create_task(ann.monitor.run())
+
+    async def idle() -> bool:
+        return ann.context.health.decision is None
+
+    async def reported() -> bool:
+        return len(bench.said) > 1
+
+    clock.now += 31
+    await polling.until(idle)
+    ann.context.health.wanted.set()
+    await polling.until(reported)
+    running.cancel()
+    assert bench.said == [("Throttle", False, "ActiveSessions"), ("Throttle", True, "")]
+
+
+async def test_an_application_that_comes_and_goes_does_not_fill_the_log(
+    bench: Workbench, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    ann = yielding(bench, clock)
+    caplog.set_level(logging.INFO, "kubesweep.worker")
+    for second in range(60):
+        await used_by(ann, float(second % 3 == 0))
+        clock.now += 1
+    assert caplog.messages == ["slowed to 10%: 1 other session uses the database"]
+    await used_by(ann, 1.0, waits=20.0)
+    assert caplog.messages[1:] == ["paused: sessions that wait for locks: 20 > 10"]

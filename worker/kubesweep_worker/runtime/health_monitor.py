@@ -12,8 +12,8 @@ import logging
 import math
 
 from kubesweep.errors import Outage, SweepFailure
-from kubesweep.queue.model import TURN, HealthLimits, Sample, Signal
-from kubesweep_worker.flow_control.health_level import MAX_AGE, UNKNOWN, Aged, Decision, HealthLevel
+from kubesweep.queue.model import ACTIVE, TURN, HealthLimits, Sample, Signal
+from kubesweep_worker.flow_control.health_level import MAX_AGE, REASONS, UNKNOWN, Aged, Decision, HealthLevel
 from kubesweep_worker.jobs.context import JobContext
 from kubesweep_worker.runtime.wakeup import cancel
 from kubesweep_worker.sources.base import Measured
@@ -22,6 +22,8 @@ INTERVAL = 1.0  # seconds between two samples
 FIRST = 0.1  # the same until another worker has stored the first one
 FAILED = TURN + 1.5  # seconds for which a worker that could not measure does not ask, so that another one gets its turn
 PATIENCE = 3.0  # seconds for which one decision waits for a new sample; a connection may take longer
+QUIET = 60.0  # seconds between two lines of the log about an application that comes or goes
+USUAL = frozenset({"", REASONS[ACTIVE]})
 REPEAT = 10.0  # seconds after which unchanged signals are reported again: without that they count as not measured
 log = logging.getLogger("kubesweep.worker")
 
@@ -35,7 +37,7 @@ class HealthMonitor:
         self._sampling: asyncio.Task[None] | None = None
         self._of = Measured("", 0)
         self._reported = Decision(1.0)
-        self._reported_at = self._began = -math.inf
+        self._reported_at = self._began = self._logged_at = -math.inf
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -51,6 +53,7 @@ class HealthMonitor:
             if admission.limits is None or admission.idle:
                 admission.wanted.clear()
                 self._samples.clear()
+                self._level = HealthLevel()  # what was too much then is no reason to be slow at the next write
                 self._context.apply_health(None)
                 if admission.limits is None:  # other workers may still be slowed down by the health
                     await self._report(Decision(1.0), ())
@@ -124,7 +127,7 @@ class HealthMonitor:
         if not changed and (not signals or now - self._reported_at < REPEAT):
             return
         if changed:
-            level = logging.WARNING if decision.reason == UNKNOWN else logging.INFO
+            level = self._level_of(decision, now)
             log.log(level, decision.message or "the sweep goes at full speed again", extra={"factor": decision.factor})
         try:
             await self._context.findings.report_throttle(decision, signals)
@@ -134,3 +137,13 @@ class HealthMonitor:
             log.exception("the health of the database cannot be reported")
             return
         self._reported, self._reported_at = decision, now
+
+    def _level_of(self, decision: Decision, now: float) -> int:
+        """Of the log. An application comes and goes each few seconds, so at most one line a minute is about it."""
+        if decision.reason == UNKNOWN:
+            return logging.WARNING
+        if {decision.reason, self._reported.reason} <= USUAL:
+            if now - self._logged_at < QUIET:
+                return logging.DEBUG
+            self._logged_at = now
+        return logging.INFO
