@@ -133,6 +133,19 @@ async def test_sessions_count_that_used_the_database_within_the_last_second(
     assert (await probe.measure("")).values[ACTIVE] == 1.0
 
 
+async def test_a_session_without_track_activities_counts_while_it_executes_something(
+    probe: HealthProbe, connect: Connect
+) -> None:
+    hidden = connect(autocommit=True)
+    hidden.execute("SET track_activities = off")
+    assert (await probe.measure("")).values[ACTIVE] == 0.0
+    running = asyncio.create_task(asyncio.to_thread(hidden.execute, "SELECT pg_sleep(3600)"))
+    await until(probe, lambda sample: sample.values[ACTIVE] == 1.0)
+    hidden.cancel()
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        await running
+
+
 async def test_what_holds_nothing_here_does_not_count(probe: HealthProbe, connect: Connect, server: Server) -> None:
     """A session that is idle in a transaction without a snapshot, one of another database, and a sweep."""
     sweep = connect(application_name="kubesweep/shop/others")
@@ -158,6 +171,7 @@ async def test_sessions_that_wait_for_a_lock_are_counted_without_those_of_sweeps
     ]
     sample = await until(probe, lambda sample: (sample.values[LOCK_WAITS] or 0) >= 3)
     assert sample.values[LOCK_WAITS] == 3
+    await until(probe, lambda sample: sample.values[ACTIVE] == 0.0)  # they use no processor and no disk
     holder.rollback()
     await asyncio.gather(*waiting)
     assert (await probe.measure("")).values[LOCK_WAITS] == 0.0

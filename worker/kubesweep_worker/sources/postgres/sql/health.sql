@@ -41,10 +41,13 @@ SELECT
    FROM pg_catalog.pg_stat_activity AS a
    WHERE a.datname = pg_catalog.current_database() AND a.application_name NOT LIKE 'kubesweep/%'
      AND a.pid IN (SELECT l.pid FROM pg_catalog.pg_locks AS l WHERE NOT l.granted))::float8,
-  -- Those that executed something within the last second. One that only keeps a transaction open does not count.
+  -- Those that executed something within the last second. One that only keeps a transaction open, or waits for a lock, does not
+  -- count. Where track_activities is off, only what a session waits for shows that it executes nothing.
   (SELECT count(*)
    FROM pg_catalog.pg_stat_activity AS a
    WHERE a.datname = pg_catalog.current_database() AND a.backend_type = 'client backend'
      AND a.pid <> pg_catalog.pg_backend_pid() AND a.application_name NOT LIKE 'kubesweep/%'
-     AND (a.state = 'active' OR a.state_change > pg_catalog.clock_timestamp() - interval '1 second'))::float8,
+     AND (a.state_change > pg_catalog.clock_timestamp() - interval '1 second'
+       OR (a.state = 'active' AND a.wait_event_type IS DISTINCT FROM 'Lock')
+       OR (a.state = 'disabled' AND coalesce(a.wait_event_type, '') NOT IN ('Client', 'Lock'))))::float8,
   (SELECT pg_catalog.string_agg(v.oid::text, ',') FROM vacuumed AS v);
