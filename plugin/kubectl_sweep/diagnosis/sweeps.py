@@ -5,7 +5,7 @@ from __future__ import annotations
 from kubectl_sweep.diagnosis.causes import Cause, Diagnosis
 from kubectl_sweep.diagnosis.facts import LONGEST, Facts
 from kubesweep.quantities import are_dead_letters, count, percent, rows
-from kubesweep.queue.model import SweepState, last_decided
+from kubesweep.queue.model import ACTIVE_SESSIONS, SweepState, last_decided
 from kubesweep.text import as_sentence, clip
 from kubesweep.timestamps import parse_time
 from kubesweep_console.documents import items, mapping, number, text
@@ -46,8 +46,9 @@ def paused(facts: Facts) -> Diagnosis | None:
 
 
 def throttled(facts: Facts) -> Diagnosis | None:
+    """Not by the sessions of an application: that is no problem, and must hide none."""
     throttle = facts.schedule.throttle
-    if throttle is None or throttle.value == "off":
+    if throttle is None or throttle.value == "off" or throttle.reason == ACTIVE_SESSIONS:
         return None
     if throttle.reason == ANNOTATION:
         if facts.schedule.last is None or facts.schedule.last.state.settled:
@@ -165,7 +166,9 @@ def running(facts: Facts) -> Diagnosis | None:
     done, expected = last.settled_rows, max(facts.schedule.expected, last.planned)
     progress = f", {count(done)} of {rows(expected)} are done ({percent(done, expected)})" if expected else ""
     sentence = f"{facts.name} is sweeping since {facts.when(last.started)}{progress}."
-    return Diagnosis(Cause.RUNNING, sentence, facts.command("status"), "To see its progress")
+    throttle = facts.schedule.throttle
+    slow = (throttle.message,) if throttle is not None and throttle.reason == ACTIVE_SESSIONS else ()
+    return Diagnosis(Cause.RUNNING, sentence, facts.command("status"), "To see its progress", slow)
 
 
 def dry_run(facts: Facts) -> Diagnosis | None:

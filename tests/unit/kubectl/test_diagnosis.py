@@ -17,6 +17,7 @@ from tests.unit.kubectl.objects import NAME, NOW, Object, ago, condition, deploy
 ROOT = Path(__file__).parents[3]
 OPEN = sweep(state="Running", completionTime=None, applied=40)
 JOBS_WAIT: Object = {"queue": {"ready": 3, "running": 0, "delayed": 0, "dead": 0}, "oldestReadyTime": ago(300)}
+YIELDS = {"reason": "ActiveSessions", "percent": 10, "value": "3", "since": ago(60), "message": "slowed to 10%: 3 other sessions use the database"}  # fmt: skip
 AWAITS = sweep(
     state="AwaitingApproval", reason="AboveApprovalLimit", message="more rows are stale than limits.approveAbove.rows (10)",
     completionTime=None, applied=0, proposal={"rows": 41200, "sampleKeys": ["42"]},
@@ -101,6 +102,7 @@ CASES: list[tuple[Cause, Object, Object, str, str]] = [
     (Cause.QUEUE_EVICTS, schedule(degraded("QueueEvicts", "set it to noeviction")), {}, "may drop jobs", "noeviction"),
     (Cause.DEGRADED, schedule(degraded("NewReason")), {}, "is degraded (NewReason)", "kubectl sweep status"),
     (Cause.RUNNING, schedule(lastSweep=OPEN), HEALTHY, "is sweeping since 2026-03-01 11:50:00 UTC (10 min 0 s ago), 40 of 100 rows are done (40 %)", "status"),
+    (Cause.RUNNING, schedule(lastSweep=OPEN, throttle=YIELDS), HEALTHY, "is sweeping since", "status"),
     (Cause.DRY_RUN, schedule(spec={"mode": "DryRun"}), {}, "is a dry run", "Enforce"),
     (Cause.NEVER_SWEPT, schedule(lastSweep=None), {}, "was never swept. The next tick is at 2026-03-01 12:10:00 UTC (in 10 min 0 s).", "trigger close-idle --wait"),
     (Cause.NOTHING_STALE, schedule(lastSweep=sweep(planned=0, applied=0)), {}, "found no stale row", "status"),
@@ -142,6 +144,7 @@ def test_every_cause_has_a_page_and_a_row(cause: Cause) -> None:
         (schedule(not_ready("QueueUnavailable"), degraded("DeadLetters")), {}, Cause.QUEUE_UNAVAILABLE),
         (schedule(condition("KeepingUp", "False", "FallingBehind"), throttle={"reason": "ReplayLag", "percent": 10}), HEALTHY, Cause.THROTTLED),
         (schedule(degraded("DeadLetters"), condition("KeepingUp", "False", "FallingBehind")), {}, Cause.FALLING_BEHIND),
+        (schedule(degraded("DeadLetters"), lastSweep=OPEN, throttle=YIELDS), {}, Cause.DEAD_LETTERS),
     ],
 )  # fmt: skip
 def test_of_two_causes_the_more_decisive_one_is_named(found: Object, around: Object, first: Cause) -> None:
@@ -170,6 +173,11 @@ def test_a_tick_that_is_on_its_way_does_not_accuse_the_controller() -> None:
     assert (
         why(schedule(lastScheduleTime=ago(1200), lastSweep=OPEN), cronjob=forbidden, **HEALTHY).cause == Cause.RUNNING
     )
+
+
+def test_a_sweep_that_yields_to_the_application_runs_and_says_so() -> None:
+    found = why(schedule(lastSweep=OPEN, throttle=YIELDS), **HEALTHY)
+    assert (found.cause, found.evidence) == (Cause.RUNNING, ("slowed to 10%: 3 other sessions use the database",))
 
 
 def test_the_evidence_says_what_could_not_be_read() -> None:

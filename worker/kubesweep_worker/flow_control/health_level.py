@@ -15,6 +15,7 @@ import msgspec
 
 from kubesweep.queue.model import (
     ACTIVE,
+    ACTIVE_SESSIONS,
     LOCK_WAITS,
     OLDEST_XMIN,
     QUERY,
@@ -37,7 +38,7 @@ REASONS = {
     LOCK_WAITS: "LockWaits",
     VACUUM: "Vacuum",
     QUERY: "Query",
-    ACTIVE: "ActiveSessions",
+    ACTIVE: ACTIVE_SESSIONS,
 }
 _NAMES = {
     REPLAY_LAG: "replay lag",
@@ -172,7 +173,7 @@ def _describe(name: str, step: int, value: float, limit: float) -> Decision:
         users = (
             f"{shown} other session{'s use' if value != 1 else ' uses'}" if value else "until a moment ago others used"
         )
-        return Decision(factor, reason, f"{head}: {users} the database", shown, most)
+        return Decision(factor, reason, f"{head}: {users} the database", shown)  # no number of them pauses it
     text = f"{head}: {_NAMES[name]} {shown}"
     begin = SLOWER_FROM[step] * limit
     if value >= limit:

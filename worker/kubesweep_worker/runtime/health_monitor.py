@@ -12,8 +12,8 @@ import logging
 import math
 
 from kubesweep.errors import Outage, SweepFailure
-from kubesweep.queue.model import ACTIVE, TURN, HealthLimits, Sample, Signal
-from kubesweep_worker.flow_control.health_level import MAX_AGE, REASONS, UNKNOWN, Aged, Decision, HealthLevel
+from kubesweep.queue.model import ACTIVE_SESSIONS, TURN, HealthLimits, Sample, Signal
+from kubesweep_worker.flow_control.health_level import MAX_AGE, UNKNOWN, Aged, Decision, HealthLevel
 from kubesweep_worker.jobs.context import JobContext
 from kubesweep_worker.runtime.wakeup import cancel
 from kubesweep_worker.sources.base import Measured
@@ -23,7 +23,7 @@ FIRST = 0.1  # the same until another worker has stored the first one
 FAILED = TURN + 1.5  # seconds for which a worker that could not measure does not ask, so that another one gets its turn
 PATIENCE = 3.0  # seconds for which one decision waits for a new sample; a connection may take longer
 QUIET = 60.0  # seconds between two lines of the log about an application that comes or goes
-USUAL = frozenset({"", REASONS[ACTIVE]})
+USUAL = frozenset({"", ACTIVE_SESSIONS})
 REPEAT = 10.0  # seconds after which unchanged signals are reported again: without that they count as not measured
 log = logging.getLogger("kubesweep.worker")
 

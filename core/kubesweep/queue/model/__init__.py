@@ -26,6 +26,7 @@ from kubesweep.queue.model.constants import (
 from kubesweep.queue.model.dead_letters import Attempt, DeadLetter, ErrorGroup, ExcludedRows, RowState
 from kubesweep.queue.model.health import (
     ACTIVE,
+    ACTIVE_SESSIONS,
     LOCK_WAITS,
     OLDEST_XMIN,
     QUERY,
@@ -67,6 +68,7 @@ from kubesweep.queue.model.sweeps import (
 
 __all__ = [
     "ACTIVE",
+    "ACTIVE_SESSIONS",
     "AHEAD",
     "ATTEMPTS",
     "BATCH_TIME",

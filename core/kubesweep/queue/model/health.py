@@ -15,6 +15,9 @@ from kubesweep.queue.model.identity import reader
 # Names of the signals, as they are in the spec.
 REPLAY_LAG, OLDEST_XMIN, LOCK_WAITS, VACUUM, QUERY = "replayLag", "oldestXmin", "lockWaits", "pauseOnVacuum", "query"
 ACTIVE = "activeSessions"  # of ``auto`` only
+ACTIVE_SESSIONS = (
+    "ActiveSessions"  # the reason while it slows a sweep down: the usual state beside an application, and no problem
+)
 
 
 class HealthLimits(msgspec.Struct, frozen=True, omit_defaults=True):
