@@ -14,7 +14,7 @@ from enum import StrEnum
 from itertools import takewhile
 from typing import Any
 
-from kubesweep.queue.model import Stats, Sweep, SweepState
+from kubesweep.queue.model import ACTIVE_SESSIONS, Stats, Sweep, SweepState
 from kubesweep.sweep_rates import (
     MIN_SWEEPS,
     STARTING,
@@ -219,6 +219,8 @@ def _advice(stats: Stats, sweeps: list[Sweep], outflow: float, now: float) -> st
         return "The latest sweep did not complete: correct what it reports"
     if pace is not None and pace.throttle:
         return "The annotation kubesweep.dev/throttle sets the rate: raise or remove it"
+    if slow is not None and slow.reason == ACTIVE_SESSIONS:
+        return f"It yields to other sessions of the database ({slow.reason}): raise worker.maxReplicas, or name the limits of source.health without auto"
     if slow is not None:
         return f"The database's health slows the sweep down ({slow.reason}): relieve it, or raise the limit in source.health"
     if ended is not None and ended.capped:

@@ -29,4 +29,9 @@ def test_the_health_of_the_database_is_named_while_it_slows_the_sweep_down() -> 
     now = START + 4 * HOUR
     lag = Finding(THROTTLE, False, "ReplayLag", "25 %: replay lag 1.6 s", PLAN, now - 1)
     rating = keeping_up(stats_of([*CAPPED, running], findings=(lag,)), now)
-    assert "(ReplayLag)" in rating.message
+    assert "(ReplayLag): relieve it, or raise the limit in source.health" in rating.message
+    active = Finding(THROTTLE, False, "ActiveSessions", "10 %: 1 other session uses the database", PLAN, now - 1)
+    rating = keeping_up(stats_of([*CAPPED, running], findings=(active,)), now)
+    assert (
+        "(ActiveSessions): raise worker.maxReplicas, or name the limits of source.health without auto" in rating.message
+    )
