@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from kubesweep.proposal import key_texts
-from kubesweep.queue.model import AHEAD, HISTORY, ErrorGroup, Stats, Sweep, SweepState
+from kubesweep.queue.model import ACTIVE_SESSIONS, AHEAD, HISTORY, ErrorGroup, Stats, Sweep, SweepState
 from kubesweep.text import clip
 from kubesweep_controller.status.active_schedule import active_schedule
 from kubesweep_controller.status.backlog import backlog_status
@@ -176,7 +176,9 @@ def _essence(status: Mapping[str, Any], frequent: bool) -> tuple[object, ...]:
     open_ = state in (SweepState.PLANNING, SweepState.RUNNING)
     latest = None if frequent else (sweep.get("id"), _begun(sweep) if open_ else state)
     fields = ("observedGeneration", "handled", "lastMissedTime", "baseline")
-    return summaries, latest, essence(status.get("throttle") or {}), *(status.get(name) for name in fields)
+    throttle = status.get("throttle") or {}
+    usual = throttle.get("reason") == ACTIVE_SESSIONS  # an application comes and goes each few seconds
+    return summaries, latest, essence({} if usual else throttle), *(status.get(name) for name in fields)
 
 
 def _begun(sweep: Mapping[str, Any]) -> tuple[bool, bool]:

@@ -222,6 +222,22 @@ async def test_the_status_says_since_when_a_signal_slows_the_sweep_down(sim: Sch
     assert (found["percent"], found["since"]) == (0, time_text(int(sim.clock.now)))
 
 
+async def test_an_application_that_comes_and_goes_writes_no_status_of_its_own(sim: ScheduleSimulation) -> None:
+    await sim.ready()
+    await sim.start(1)
+    before = await sim.reconcile()
+    for factor in (0.1, 0.25, 0.1):
+        sim.wait(1)
+        await sim.queue.report(sim.ref, throttled(sim, factor, "ActiveSessions", "1"))
+        assert await sim.reconcile() == before
+    sim.wait(15)
+    await sim.queue.report(sim.ref, throttled(sim, 0.1, "ActiveSessions", "2"))
+    assert (await sim.reconcile())["throttle"]["percent"] == 10
+    sim.wait(1)
+    await sim.queue.report(sim.ref, throttled(sim, 0.0, "LockWaits", "9"))
+    assert (await sim.reconcile())["throttle"]["reason"] == "LockWaits"
+
+
 async def test_texts_of_a_throttle_that_another_program_wrote_fit_into_the_status(sim: ScheduleSimulation) -> None:
     await sim.ready()
     await sim.start(1)
