@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kubesweep.queue.model import ACTIVE
 from kubesweep_console.documents import HealthSignal, Schedule, Throttle, mapping, text
 from kubesweep_console.times import Moment, moment_of
 from kubesweep_console.views.state import State, Urgency
@@ -40,6 +41,7 @@ class Measured:
     schedule: Schedule
     label: str
     signal: HealthSignal
+    pauses_at: str
     since: Moment | None
     tone: str
 
@@ -110,4 +112,5 @@ def _signal(schedule: Schedule, throttle: Throttle) -> Signal:
 def _measured(schedule: Schedule, signal: HealthSignal, now: float) -> Measured:
     tone = "off" if not signal.value else "bad" if signal.percent == 0 else "warn" if signal.percent < 100 else "good"
     label = SIGNALS.get(signal.name, signal.name)
-    return Measured(schedule, label, signal, moment_of(signal.since, now), tone)
+    pauses_at = signal.limit if signal.name != ACTIVE else "never"
+    return Measured(schedule, label, signal, pauses_at, moment_of(signal.since, now), tone)

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kubesweep.quantities import count, rows
-from kubesweep.queue.model import LOCK_WAITS, OLDEST_XMIN, QUERY, REPLAY_LAG, VACUUM
+from kubesweep.queue.model import ACTIVE, LOCK_WAITS, OLDEST_XMIN, QUERY, REPLAY_LAG, VACUUM
 from kubesweep.ticks import MACROS
 from kubesweep_console.documents import items, mapping, number, text
 
@@ -24,6 +24,7 @@ SIGNALS = {
     LOCK_WAITS: "sessions that wait for locks",
     VACUUM: "autovacuum on the table",
     QUERY: "value of health.query",
+    ACTIVE: "other sessions that use the database",
 }
 
 
@@ -182,6 +183,8 @@ def signals(spec: Mapping[str, Any]) -> Iterator[str]:
     health = mapping(mapping(spec.get("source")).get("health"))
     if health.get("auto") is True:
         yield "by the usual signals: replay lag 2s, oldest transaction 10m, 5 sessions that wait for locks"
+        if not spec.get("effect"):
+            yield f"to a tenth while there are {SIGNALS[ACTIVE]}"
     for name in (REPLAY_LAG, OLDEST_XMIN, LOCK_WAITS):
         if health.get(name) is not None:
             yield f"at half of {SIGNALS[name]} {health.get(name)}, and pauses at it"

@@ -109,6 +109,16 @@ def test_the_signals_of_a_database_are_named() -> None:
     )
 
 
+@pytest.mark.parametrize(("effect", "more"), [({}, 1), ({"effect": {"handler": "a:b"}}, 0)])
+def test_the_usual_signals_are_named_and_that_a_sweep_without_an_effect_yields(
+    effect: dict[str, Any], more: int
+) -> None:
+    given = {"source": {**SPEC["source"], "health": {"auto": True}}, "effect": None} | effect
+    usual, *found = words(**given)["slows down"]
+    assert "replay lag 2s" in usual
+    assert found == ["to a tenth while there are other sessions that use the database"] * more
+
+
 def test_without_a_spec_there_are_no_words() -> None:
     assert words_of({}) == ()
 
@@ -212,19 +222,21 @@ def test_all_signals_of_a_database_are_shown_with_their_limits() -> None:
         {"name": "lockWaits", "value": "3", "limit": "5", "percent": 50, "since": since},
         {"name": "pauseOnVacuum", "value": "running", "limit": "running", "percent": 0, "since": since},
         {"name": "oldestXmin", "limit": "600 s", "percent": 100, "since": "soon"},
+        {"name": "activeSessions", "value": "3", "limit": "1", "percent": 10, "since": "soon"},
         {"name": "later"},
         7,
     ]
     ((found,)) = databases([(one := schedule("a", "shop", signals=signals), state_of(one))], NOW)
-    assert [(each.label, each.signal.value, each.signal.limit, each.tone) for each in found.measured] == [
+    assert [(each.label, each.signal.value, each.pauses_at, each.tone) for each in found.measured] == [
         ("replay lag", "0.1 s", "2.0 s", "good"),
         ("sessions that wait for locks", "3", "5", "warn"),
         ("autovacuum on the table", "running", "running", "bad"),
         ("oldest transaction", "", "600 s", "off"),
+        ("other sessions that use the database", "3", "never", "warn"),
         ("later", "", "", "off"),
     ]
     times = [each.since for each in found.measured]
-    assert [None if each is None else each.distance for each in times] == ["1 min 0 s ago"] * 3 + [None, None]
+    assert [None if each is None else each.distance for each in times] == ["1 min 0 s ago"] * 3 + [None] * 3
 
 
 @pytest.mark.parametrize("signals", [None, "x", {"name": "replayLag"}, []])
