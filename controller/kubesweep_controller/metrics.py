@@ -45,7 +45,7 @@ class Metrics:
             registry=reg,
         )
         self._errors = Counter("kubesweep_reconcile_errors", "Reconciles that failed.", ["reason"], registry=reg)
-        self._queue = Gauge("kubesweep_queue_up", "1 while the queue responds to the controller.", registry=reg)
+        self._queue: Gauge | None = None  # unknown; a gauge would be 0, which is an outage
         self._memory = Gauge(
             "kubesweep_queue_memory_bytes",
             "Memory that the keys of a namespace use in the queue.",
@@ -72,7 +72,7 @@ class Metrics:
         except Exception as error:
             self.failed(type(error).__name__)
             self._texts.pop(key, None)
-        self._queue.set(0 if observation.stats is None and not isinstance(observation.outage, Damaged) else 1)
+        self.queue_responds(observation.stats is not None or isinstance(observation.outage, Damaged))
 
     def _observed(self, key: tuple[str, str], observation: Observation, status: Mapping[str, Any]) -> Observed:
         seen = Observed(
@@ -101,6 +101,13 @@ class Metrics:
     def failed(self, error: str) -> None:
         """A part of a reconcile failed, and the rest of it continued."""
         self._errors.labels(error).inc()
+
+    def queue_responds(self, up: bool) -> None:
+        """Whether the queue responds. Without any call, as in a standby, there is no such metric."""
+        if self._queue is None:
+            text = "1 while the queue responds to the controller."
+            self._queue = Gauge("kubesweep_queue_up", text, registry=self.registry)
+        self._queue.set(1 if up else 0)
 
     def queue_memory(self, sums: Mapping[str, int]) -> None:
         """Bytes by namespace."""

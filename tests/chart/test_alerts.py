@@ -154,6 +154,21 @@ async def test_alerts_distinguish_schedules_of_one_name_in_two_namespaces(
     assert "SUCCESS" in promtool_result(tmp_path, rules, input_series(samples, "{value}x30"), checks)
 
 
+def test_a_release_without_a_schedule_raises_no_alert(tmp_path: Path) -> None:
+    """With or without an answer of the queue: nothing asks it but a probe."""
+    objects = render("default", *MONITORED)
+    rules = one(objects, "PrometheusRule")
+    alerts = [rule["alert"] for group in rules["spec"]["groups"] for rule in group["rules"]]
+    checks: list[dict[str, Any]] = [{"alertname": each, "eval_time": "60m"} for each in alerts]
+    for answered in (False, True):
+        metrics = Metrics()
+        metrics.leading(True)
+        if answered:
+            metrics.queue_responds(True)
+        inputs = input_series(scraped(objects, metrics), "{value}x90")
+        assert "SUCCESS" in promtool_result(tmp_path, rules, inputs, checks)
+
+
 @pytest.mark.parametrize("second", [{"namespace": "ks-two"}, {"namespace": "ks-one", "release": "other"}])
 @pytest.mark.parametrize("shape", ["{value}x300", "{value}x5 _x300"], ids=["does not lead", "is gone"])
 async def test_a_healthy_release_does_not_hide_the_alerts_of_another(
@@ -165,6 +180,7 @@ async def test_a_healthy_release_does_not_hide_the_alerts_of_another(
     await observe(ScheduleSimulation(queue, clock), healthy, "shop")
     await queue.close()
     healthy.leading(True)
+    without_leader.queue_responds(False)
     mine, theirs = render("default", *MONITORED, namespace="ks-one"), render("default", *MONITORED, **second)
     inputs = input_series(scraped(mine, without_leader), shape) + input_series(scraped(theirs, healthy), "{value}x300")
     rules, others = one(mine, "PrometheusRule"), one(theirs, "PrometheusRule")

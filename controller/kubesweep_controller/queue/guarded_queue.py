@@ -43,12 +43,19 @@ class GuardedQueue:
     """The operations that the controller uses. Each raises ``Outage``, and ``Damaged`` where the keys of one schedule are unusable.
 
     ``on_available`` is called at the first answer of the queue and at the first one after an outage: its users and Secrets may be
-    gone by then. ``install`` is part of the key that the probe reads.
+    gone by then. ``on_probe`` is called after each probe with whether the queue responds. ``install`` is part of the key that the
+    probe reads.
     """
 
-    def __init__(self, queue: QueueService, install: str, on_available: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        queue: QueueService,
+        install: str,
+        on_available: Callable[[], None],
+        on_probe: Callable[[bool], None] = lambda _: None,
+    ) -> None:
         self._queue = queue
-        self._on_available = on_available
+        self._on_available, self._on_probe = on_available, on_probe
         self._probe_ref = ScheduleRef(install, "-", "-", "probe")
         self._was_reached = False
         self._outage: Outage | None = None
@@ -69,6 +76,7 @@ class GuardedQueue:
         """Ask the queue even while the breaker is open. Never raises ``Outage``."""
         with contextlib.suppress(Outage):
             await self._recorded(self._queue.stats([self._probe_ref]))
+        self._on_probe(self._outage is None)
 
     async def close(self) -> None:
         await self._queue.close()

@@ -75,6 +75,19 @@ async def test_a_probe_passes_an_open_breaker_and_reports_that_the_queue_is_avai
     assert not (await queue.stats(REF)).known
 
 
+async def test_every_probe_says_whether_the_queue_responds_also_without_a_schedule(
+    flaky: Flaky, now: list[float]
+) -> None:
+    seen: list[bool] = []
+    queue = GuardedQueue(flaky, "install0", lambda: None, seen.append)
+    await queue.probe()
+    flaky.error = Outage("QueueUnreachable", "no route")
+    await queue.probe()
+    flaky.error = None
+    await queue.probe()
+    assert seen == [True, False, True]
+
+
 async def test_damaged_keys_and_slow_searches_do_not_open_the_breaker(flaky: Flaky, now: list[float]) -> None:
     queue = GuardedQueue(flaky, "install0", lambda: None)
     flaky.error = Damaged("QueueDamaged", "not a hash")

@@ -83,6 +83,14 @@ async def test_during_an_outage_of_the_queue_its_last_numbers_stay(sim: Schedule
     assert (seen.get("kubesweep_dead_letters"), seen.get("kubesweep_queue_up")) == (1, 0)
 
 
+def test_whether_the_queue_responds_is_absent_until_it_is_known() -> None:
+    metrics = Metrics()
+    assert Scraped(metrics).get("kubesweep_queue_up") is None
+    for up in (False, True):
+        metrics.queue_responds(up)
+        assert Scraped(metrics).get("kubesweep_queue_up") == up
+
+
 async def test_a_sweep_that_the_queue_lost_is_lost_here_too(sim: ScheduleSimulation) -> None:
     metrics = Metrics()
     await sim.start(1)
