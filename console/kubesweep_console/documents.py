@@ -108,10 +108,20 @@ class Schedule:
         """The condition of this type; empty where there is none."""
         return self.conditions.get(kind, _NOTHING)
 
+    @property
+    def latest_entry(self) -> Mapping[str, Any]:
+        """``status.lastSweep`` as it is; empty where there is none."""
+        return mapping(self.status.get("lastSweep"))
+
     @cached_property
     def last(self) -> Sweep | None:
         """The latest sweep."""
-        return read_sweep(self.status.get("lastSweep"))
+        return read_sweep(self.latest_entry)
+
+    @property
+    def counted(self) -> float | None:
+        """When the numbers of a cluster's status were written, by the controller's clock. None: they are of now."""
+        return parse_time(self.status.get("countedTime"))
 
     @property
     def expected(self) -> int:

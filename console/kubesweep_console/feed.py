@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from kubesweep.errors import Outage
 from kubesweep_console.documents import Schedule, read_schedules
 from kubesweep_console.provider import DataProvider, Snapshot
+from kubesweep_console.readings import Readings
 from kubesweep_console.settings import ConsoleSettings
 from kubesweep_console.times import zone_of
 from kubesweep_console.views.sweeps import Reading
 
 __all__ = ["Feed", "NextTicks", "View"]
 
-READINGS = 120  # of each running sweep
 NO_ANSWER = "No answer yet. Still trying."
-APART = 0.5  # seconds between two of them
 KEPT_TICKS = 10_000
 
 
@@ -42,7 +40,7 @@ class Feed:
         self._began = f"{settings.clock():.0f}"
         self._snapshot = Snapshot((), 0.0)
         self._view = View((), 0.0, "", "")
-        self._readings: dict[str, deque[Reading]] = {}
+        self._readings = Readings()
 
     async def latest(self) -> View:
         """At most ``interval`` seconds old, or as it was when the provider last answered.
@@ -67,7 +65,7 @@ class Feed:
 
     def readings(self, sweep: str) -> Sequence[Reading]:
         """What was read of a running sweep while somebody watched, the oldest first."""
-        return tuple(self._readings.get(sweep, ()))
+        return self._readings.of(sweep)
 
     async def _renew(self) -> None:
         try:
@@ -89,27 +87,9 @@ class Feed:
         self._snapshot = found
         schedules = read_schedules(found.documents)
         if not found.problem:
-            self._observe(schedules)
+            self._readings.observe(schedules, self._settings.clock())
         version = found.version and f"{found.version}{' stale' if found.problem else ''}"
         self._view = View(schedules, found.read_at, found.problem, version or f"{self._began}-{self._changes}")
-
-    def _observe(self, schedules: Sequence[Schedule]) -> None:
-        """Keep what running sweeps have settled, for their rate. Forget sweeps that are not the latest any more."""
-        now, kept = self._settings.clock(), dict[str, deque[Reading]]()
-        for schedule in schedules:
-            entry = schedule.status.get("lastSweep")
-            known = self._readings.get(str(entry.get("id"))) if isinstance(entry, Mapping) else None
-            if known is None and (not isinstance(entry, Mapping) or entry.get("completionTime")):
-                continue
-            sweep = schedule.last
-            if sweep is None:
-                continue
-            seen = kept[sweep.id] = known if known is not None else deque(maxlen=READINGS)
-            if not sweep.state.settled and (not seen or now - seen[-1].at >= APART):
-                throttle = schedule.throttle
-                share = None if throttle is None or throttle.percent is None else throttle.percent / 100
-                seen.append(Reading(now, sweep.settled_rows, share))
-        self._readings = kept
 
 
 class NextTicks:

@@ -49,9 +49,7 @@ class Manager:
     ) -> None:
         self._health, self._install = health, install
         self._cache = Cache()
-        self._queue = GuardedQueue(
-            connect(settings.queue_url), install, self._queue_available, metrics.queue_responds
-        )
+        self._queue = GuardedQueue(connect(settings.queue_url), install, self._queue_available, metrics.queue_responds)
         self._credentials = QueueCredentials(settings, install, client)
         self._children = ChildrenReconciler(settings, client, self._cache, Applier(client), self._credentials)
         self._reconciler = Reconciler(

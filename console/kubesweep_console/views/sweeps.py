@@ -148,11 +148,12 @@ _RECENT = 10.0  # seconds
 
 
 def _recent(readings: Sequence[Reading]) -> float | None:
-    """Rows per second in the last seconds; None while the readings span too little time."""
-    seen = [each for each in readings if each.at >= readings[-1].at - _RECENT]
-    if len(seen) < 2 or seen[-1].at <= seen[0].at:
+    """Rows per second in the last seconds, or since the reading before; None while the readings span no time."""
+    if len(readings) < 2:
         return None
-    return max(0, seen[-1].settled - seen[0].settled) / (seen[-1].at - seen[0].at)
+    last = readings[-1]
+    first = next((each for each in reversed(readings[:-1]) if each.at <= last.at - _RECENT), readings[0])
+    return max(0, last.settled - first.settled) / (last.at - first.at) if last.at > first.at else None
 
 
 def _average(sweep: Sweep) -> str:
