@@ -23,13 +23,14 @@ class Watched:
 
     def watch(self, seconds: int, stops: int = 10**6) -> Iterator[Progress]:
         """``stops``: the second from which nothing is settled, so that no status is written."""
-        for self.second in range(self.second, self.second + seconds, 2):
-            counted = min(self.second, stops) // WRITTEN * WRITTEN
+        for second in range(self.second, self.second + seconds, 2):
+            self.second = second + 2
+            counted = min(second, stops) // WRITTEN * WRITTEN
             entry = sweep("Running", took=None, at=NOW, planned=100_000, applied=100 * counted)
             one = schedule(lastSweep=entry, countedTime=time_text(NOW + AHEAD + counted))
-            self.readings.observe([one], NOW + self.second)
+            self.readings.observe([one], NOW + second)
             assert one.last is not None
-            yield progress(one, one.last, self.readings.of(SWEEP), NOW + self.second)
+            yield progress(one, one.last, self.readings.of(SWEEP), NOW + second)
 
 
 def test_numbers_that_are_written_every_15_seconds_have_the_rate_of_these_seconds() -> None:
