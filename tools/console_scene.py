@@ -96,10 +96,9 @@ class Scene:
         for number, rows in enumerate((1310, 1275, 1402, 1333, 1290, 1351)):
             await self.sweep(carts, (6 - number) * 5 * MINUTE, rows, took=2.5, skipped=number % 3)
         logs = self.loaded["delete-old-logs"]
-        for number, rows in enumerate((18_000, 24_500, 30_200, 37_800, 44_100, 50_000)):
-            sweep = await self.sweep(logs, (6 - number) * 30 * MINUTE, rows, took=40.0 + 12 * number, capped=True)
-            left = StaleRows(rows + 18_000 * number, self._moment - DAY - number * HOUR)
-            await self.queue.record_stale(logs.ref, sweep, left)
+        for number, stale in enumerate((57_000, 74_500, 90_200, 107_800, 126_100, 140_000)):
+            sweep = await self.sweep(logs, (6 - number) * 30 * MINUTE, 50_000, took=62.0 + number, capped=True)
+            await self.queue.record_stale(logs.ref, sweep, StaleRows(stale, self._moment - DAY - number * HOUR))
         await self.sweep(self.loaded["expire-sessions"], 20 * MINUTE, 41_000, took=95.0)
         await self.running(self.loaded["expire-sessions"])
         await self.awaiting(self.loaded["archive-invoices"])

@@ -137,11 +137,11 @@ class Schedule:
         return tuple(each for each in found if each is not None)
 
     @property
-    def planned_rows(self) -> list[int]:
-        """Planned rows of the sweeps that completed, the oldest first. Others have planned only a part of the rows."""
+    def found_rows(self) -> list[int]:
+        """Rows that the sweeps which completed found stale, the oldest first. Other sweeps may have found only a part of them."""
         entries = (self.status.get("lastSweep"), *items(self.status.get("history")))
         ended = [found for each in entries if (found := mapping(each)).get("state") == SweepState.COMPLETED]
-        return [number(each.get("planned")) for each in reversed(ended)]
+        return [max(number(each.get("planned")), number(each.get("stale"))) for each in reversed(ended)]
 
     @property
     def backlog(self) -> Backlog:

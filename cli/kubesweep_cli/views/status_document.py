@@ -93,6 +93,7 @@ def _fields(sweep: Sweep) -> dict[str, Any]:
         "start_time": _time(sweep.started or None),
         "completion_time": _time(sweep.finished),
         "planned": sweep.planned,
+        "stale": sweep.all_stale,
         "applied": sweep.applied,
         "skipped": sweep.skipped,
         "unconfirmed": sweep.unconfirmed,

@@ -24,7 +24,7 @@ class KeepUp:
     tone: str
     empty: Moment | None
     observed: Moment | None
-    line: Markup  # planned rows of the last sweeps
+    line: Markup  # rows that the last sweeps found
 
 
 _VERDICTS = {"True": ("keeps up", "good"), "False": ("falls behind", "bad"), "Unknown": ("not known yet", "off")}
@@ -44,16 +44,16 @@ def keep_up(schedule: Schedule, now: float) -> KeepUp:
         tone=tone,
         empty=moment_of(found.empty, now),
         observed=moment_of(found.observed, now),
-        line=rows_of_sweeps(schedule.planned_rows),
+        line=rows_of_sweeps(schedule.found_rows),
     )
 
 
-def rows_of_sweeps(planned: list[int]) -> Markup:
+def rows_of_sweeps(found: list[int]) -> Markup:
     """How many rows each of the last sweeps found. A rising line: rows become stale faster than they are swept."""
-    if len(planned) < 2:
+    if len(found) < 2:
         return Markup()
-    label = f"rows of the last {len(planned)} sweeps: from {count(planned[0])} to {count(planned[-1])}"
-    return sparkline(planned, label)
+    label = f"rows of the last {len(found)} sweeps: from {count(found[0])} to {count(found[-1])}"
+    return sparkline(found, label)
 
 
 def _flow(inflow: float | None, outflow: float | None) -> str:

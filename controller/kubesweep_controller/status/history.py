@@ -65,6 +65,8 @@ def past_of(sweep: Sweep) -> dict[str, Any]:
         entry["startTime"] = time_text(int(sweep.started))
     if sweep.finished is not None:
         entry["completionTime"] = time_text(int(sweep.finished))
+    if sweep.all_stale is not None:
+        entry["stale"] = sweep.all_stale
     return entry | {name: getattr(sweep, name) for name in COUNTS}
 
 
@@ -89,7 +91,7 @@ def _read(entry: object) -> Sweep | None:
     tick = parse_time(entry.get("tick"))
     try:
         state = SweepState(entry.get("state", ""))
-        counts: dict[str, Any] = {name: int(entry.get(name, 0)) for name in COUNTS}
+        counts: dict[str, Any] = {name: int(entry.get(name, 0)) for name in (*COUNTS, *({"stale"} & entry.keys()))}
     except (ValueError, TypeError):
         return None
     if tick is None or not entry.get("id"):

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from kubesweep.api.models.status import Backlog, HealthSignal, LastSweep, PastSweep, QueueCounts, Status, TickCounts
 from kubesweep.api.models.types import Model
 from kubesweep.queue.model import THROTTLE, Finding, PlanVersion, ScheduleRef, Signal, Stats, Sweep, SweepState
@@ -63,6 +65,13 @@ def test_a_sweep_of_the_document_fits_the_schema_of_the_cluster() -> None:
     document = the_one(STATS)
     for model, sweep in ((LastSweep, document["lastSweep"]), (PastSweep, document["history"][0])):
         model.model_validate({name: value for name, value in sweep.items() if name in fields(model)})
+
+
+def test_an_ended_sweep_that_planned_a_part_of_the_stale_rows_says_how_many_there_were() -> None:
+    capped = msgspec.structs.replace(BEFORE, capped=True, stale=170)
+    document = the_one(msgspec.structs.replace(STATS, history=(capped,)))
+    assert document["history"][0]["stale"] == 170
+    assert "stale" not in the_one(STATS)["history"][0]
 
 
 def test_a_schedule_that_never_ticked_has_no_times_and_no_sweep() -> None:

@@ -75,6 +75,12 @@ def test_a_row_has_the_age_the_rows_the_throttle_and_the_next_tick() -> None:
     assert (row.next_tick.clock, row.next_tick.distance) == ("2027-01-15 09:05:00 CET", "in 5 min 0 s")
 
 
+def test_a_schedule_whose_sweeps_all_reach_their_cap_has_a_line_that_rises() -> None:
+    capped = [sweep(planned=50, applied=50, stale=stale) for stale in (140, 100, 60)]
+    (row,) = shown(schedule(lastSweep=capped[0], history=[*capped[1:], sweep(planned=40)])).rows
+    assert "rows of the last 4 sweeps: from 40 to 140" in row.keep_up.line
+
+
 @pytest.mark.parametrize(
     ("backlog", "left"),
     [

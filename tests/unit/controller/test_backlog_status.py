@@ -66,6 +66,25 @@ async def test_a_schedule_that_never_empties_its_backlog_says_so_once(sim: Sched
     assert "limits.maxRowsPerSweep" in sim.message("KeepingUp")
 
 
+async def test_each_capped_sweep_keeps_how_many_rows_were_stale_also_without_the_queue(sim: ScheduleSimulation) -> None:
+    await sim.ready()
+    await falling_behind(sim)
+    for _ in range(2):
+        status = await sim.reconcile()
+        sweeps = [status["lastSweep"], *status["history"]]
+        assert [(each["planned"], each["stale"]) for each in sweeps] == [(100, 500), (100, 400), (100, 300)]
+        await sim.flush()
+
+
+async def test_a_sweep_that_planned_every_stale_row_says_so_once(sim: ScheduleSimulation) -> None:
+    await sim.ready()
+    await hourly(sim, 120, stale=120)
+    assert "stale" not in (await sim.reconcile())["lastSweep"]
+    await begin(sim, 50, capped=True, stale=120)
+    sim.wait(15)
+    assert "stale" not in (await sim.reconcile())["lastSweep"], "it has not ended"
+
+
 async def test_falling_behind_and_the_end_of_it_are_events(sim: ScheduleSimulation) -> None:
     await sim.ready()
     posted = []

@@ -72,6 +72,10 @@ class PastSweep(Model):
     start_time: Time | None = Field(None, description="When it was started.")
     completion_time: Time | None = Field(None, description="When the last of its jobs was settled.")
     planned: Count = Field(0, description="Rows that were found stale.")
+    stale: Count | None = Field(
+        None,
+        description="Rows that were stale when it began, if it has ended and planned fewer, such as up to its cap.",
+    )
     applied: Count = Field(0, description="Rows that were written.")
     skipped: Count = Field(
         0, description="Rows that were no longer stale when they were reached, or left for the next sweep."

@@ -128,6 +128,11 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
         return self.applied + self.skipped + self.unconfirmed + self.retrying + self.dead
 
     @property
+    def all_stale(self) -> int | None:
+        """The rows that were stale when it began, if it has ended and planned fewer of them; None: it planned all, or it is not known."""
+        return self.stale if self.state.settled and self.stale is not None and self.stale > self.planned else None
+
+    @property
     def succeeded(self) -> bool:
         """True where it Completed and either applied a row or had no failing rows.
 
