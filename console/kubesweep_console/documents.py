@@ -198,6 +198,11 @@ class Schedule:
     def suspended(self) -> bool:
         return self.condition("Suspended").get("status") == "True"
 
+    @property
+    def resumable(self) -> bool:
+        """Whether a person stopped it: it is suspended, or its rate is 0."""
+        return self.suspended or self.paused
+
     @cached_property
     def ticks(self) -> Ticks | None:
         """When it fires; None where the spec is unknown or not valid."""

@@ -144,6 +144,20 @@ async def test_the_commands_are_those_of_kubectl(kit: Kit) -> None:
     assert commands[ActionKind.RESUME].endswith('--type merge -p \'{"spec":{"suspend":false}}\'')
 
 
+async def test_a_schedule_that_its_annotation_pauses_is_resumed_without_it(kit: Kit) -> None:
+    kit.api.schedules[0]["status"]["throttle"] = {
+        "reason": "Annotation",
+        "value": "pause",
+        "message": "no row is started",
+    }
+    (document, _) = (await kit.provider.snapshot()).documents
+    resume = kit.provider.command(Action(ActionKind.RESUME, document))
+    assert resume == "kubectl annotate sweepschedule carts -n shop kubesweep.dev/throttle-"
+    suspended = {"type": "Suspended", "status": "True", "reason": "Suspended", "message": "no tick fires"}
+    both = {**document, "status": {**document["status"], "conditions": [suspended]}}
+    assert '"suspend":false' in kit.provider.command(Action(ActionKind.RESUME, both))
+
+
 def words_of(command: str) -> list[str]:
     """The words that a shell makes of a command."""
     printed = subprocess.run(["sh", "-c", f"printf '%s\\n' {command}"], capture_output=True, text=True, check=True)

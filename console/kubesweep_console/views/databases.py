@@ -112,5 +112,5 @@ def _signal(schedule: Schedule, throttle: Throttle) -> Signal:
 def _measured(schedule: Schedule, signal: HealthSignal, now: float) -> Measured:
     tone = "off" if not signal.value else "bad" if signal.percent == 0 else "warn" if signal.percent < 100 else "good"
     label = SIGNALS.get(signal.name, signal.name)
-    pauses_at = signal.limit if signal.name != ACTIVE else "never"
+    pauses_at = "never, it only slows down" if signal.name == ACTIVE else signal.limit
     return Measured(schedule, label, signal, pauses_at, moment_of(signal.since, now), tone)

@@ -119,7 +119,7 @@ def possible_actions(schedule: Schedule) -> tuple[ActionKind, ...]:
         found.append(ActionKind.TRIGGER)
     if schedule.dead:
         found += [ActionKind.RETRY, ActionKind.PURGE]
-    found.append(ActionKind.RESUME if schedule.suspended else ActionKind.PAUSE)
+    found.append(ActionKind.RESUME if schedule.resumable else ActionKind.PAUSE)
     return tuple(found)
 
 

@@ -184,7 +184,7 @@ def signals(spec: Mapping[str, Any]) -> Iterator[str]:
     if health.get("auto") is True:
         yield "by the usual signals: replay lag 2s, oldest transaction 10m, 5 sessions that wait for locks"
         if not spec.get("effect"):
-            yield f"to a tenth while there are {SIGNALS[ACTIVE]}"
+            yield "to a tenth while other sessions use the database"
     for name in (REPLAY_LAG, OLDEST_XMIN, LOCK_WAITS):
         if health.get(name) is not None:
             yield f"at half of {SIGNALS[name]} {health.get(name)}, and pauses at it"

@@ -13,6 +13,7 @@ from typing import Any
 
 from kubesweep.errors import Outage
 from kubesweep_console.cluster_documents import document_of, error_groups
+from kubesweep_console.documents import Schedule
 from kubesweep_console.provider import Action, ActionKind, DeadLetters, Document, Snapshot
 from kubesweep_controller.children.names import ScheduleKey
 from kubesweep_controller.kube.client import SCHEDULES, KubeClient, Refused
@@ -71,6 +72,9 @@ class ClusterProvider:
             narrowed_by = {"error": action.error, "sweep": action.sweep}
             given = {name: value for name, value in narrowed_by.items() if value}
             return annotate(action.document, _ANNOTATIONS[action.kind], **given)
+        schedule = Schedule(action.document)
+        if action.kind is ActionKind.RESUME and schedule.paused and not schedule.suspended:
+            return f"kubectl annotate sweepschedule {name} -n {namespace} kubesweep.dev/throttle-"
         suspend = "true" if action.kind is ActionKind.PAUSE else "false"
         patch = f'\'{{"spec":{{"suspend":{suspend}}}}}\''
         return f"kubectl patch sweepschedule {name} -n {namespace} --type merge -p {patch}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from kubesweep_console.documents import Schedule
 from kubesweep_console.provider import Action, ActionKind
 
 __all__ = ["command_of"]
@@ -21,10 +22,13 @@ _VERBS = {
 def command_of(action: Action, options: str = "") -> str:
     """What to type. ``options``: global options that the console was started with, such as ``--context test``."""
     meta = action.document.get("metadata") or {}
+    schedule = Schedule(action.document)
+    paused = action.kind is ActionKind.RESUME and schedule.paused and not schedule.suspended
     words = [
         "kubectl sweep",
-        _VERBS[action.kind],
+        "throttle" if paused else _VERBS[action.kind],
         shlex.quote(str(meta.get("name", ""))),
+        *(["reset"] if paused else []),
         "-n",
         shlex.quote(str(meta.get("namespace", ""))),
     ]

@@ -15,7 +15,8 @@ from kubesweep_console.views.databases import database_of, databases
 from kubesweep_console.views.dead_letters import groups_of
 from kubesweep_console.views.schedule import possible_actions, schedule_page
 from kubesweep_console.views.state import state_of
-from kubesweep_console.views.words import words_of
+from kubesweep_console.views.words import SIGNALS, words_of
+from kubesweep_worker.flow_control.health_level import REASONS
 from tests.kits.console import NOW, SPEC, condition, document, schedule, sweep
 
 
@@ -109,14 +110,15 @@ def test_the_signals_of_a_database_are_named() -> None:
     )
 
 
-@pytest.mark.parametrize(("effect", "more"), [({}, 1), ({"effect": {"handler": "a:b"}}, 0)])
-def test_the_usual_signals_are_named_and_that_a_sweep_without_an_effect_yields(
-    effect: dict[str, Any], more: int
-) -> None:
-    given = {"source": {**SPEC["source"], "health": {"auto": True}}, "effect": None} | effect
-    usual, *found = words(**given)["slows down"]
-    assert "replay lag 2s" in usual
-    assert found == ["to a tenth while there are other sessions that use the database"] * more
+@pytest.mark.parametrize("effect", [None, {"handler": "shop:close"}])
+def test_the_usual_signals_include_the_sessions_of_others_unless_the_sweep_has_an_effect(effect: Any) -> None:
+    spec = {**SPEC, "source": {**SPEC["source"], "health": {"auto": True}}, **({"effect": effect} if effect else {})}
+    lines = next(each.lines for each in words_of(spec) if each.label == "slows down")
+    assert ("to a tenth while other sessions use the database" in lines) is (effect is None)
+
+
+def test_every_signal_has_a_name_for_people() -> None:
+    assert set(SIGNALS) == set(REASONS)
 
 
 def test_without_a_spec_there_are_no_words() -> None:
@@ -151,6 +153,9 @@ def test_the_page_has_ticks_with_zone_sweeps_and_conditions_with_commands() -> N
         ({"lastSweep": sweep("Running", took=None)}, ["pause"]),
         ({"lastSweep": sweep(), "queue": {"dead": 3}}, ["trigger", "retry", "purge", "pause"]),
         ({"conditions": [condition("Suspended", "True")]}, ["trigger", "resume"]),
+        ({"throttle": {"reason": "Annotation", "value": "pause"}}, ["trigger", "resume"]),
+        ({"throttle": {"reason": "Annotation", "value": "500"}}, ["trigger", "pause"]),
+        ({"throttle": {"reason": "ReplayLag", "percent": 0, "value": "3 s"}}, ["trigger", "pause"]),
     ],
 )
 def test_only_actions_with_an_effect_are_offered(status: dict[str, Any], kinds: list[str]) -> None:
@@ -232,7 +237,7 @@ def test_all_signals_of_a_database_are_shown_with_their_limits() -> None:
         ("sessions that wait for locks", "3", "5", "warn"),
         ("autovacuum on the table", "running", "running", "bad"),
         ("oldest transaction", "", "600 s", "off"),
-        ("other sessions that use the database", "3", "never", "warn"),
+        ("other sessions that use the database", "3", "never, it only slows down", "warn"),
         ("later", "", "", "off"),
     ]
     times = [each.since for each in found.measured]

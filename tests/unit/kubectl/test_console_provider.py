@@ -53,6 +53,15 @@ async def test_an_error_of_the_api_server_is_shown_and_asked_again(error: Except
     assert len((await provider.snapshot()).documents) == 1
 
 
+def test_a_schedule_that_its_annotation_pauses_is_resumed_by_a_reset() -> None:
+    document = {
+        "metadata": {"namespace": "shop", "name": "carts"},
+        "status": {"throttle": {"reason": "Annotation", "value": "pause"}},
+    }
+    command = Schedules().provider().command(Action(ActionKind.RESUME, document))
+    assert command == "kubectl sweep throttle carts reset -n shop --context test"
+
+
 @pytest.mark.parametrize(
     ("kind", "error", "command"),
     [
