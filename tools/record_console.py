@@ -53,7 +53,7 @@ class Picture:
 PICTURES = (
     Picture("fleet", "/", 1200, 640),
     Picture("schedule", "/schedules/shop/close-abandoned-carts", 1000, 800),
-    Picture("sweep", SWEEP, 900, 930),
+    Picture("sweep", SWEEP, 900, 1090),
     Picture("databases", "/databases", 1000, 700),
     Picture("dead-letters", "/schedules/billing/notify-overdue/dead-letters", 900, 620, "dark", "summary"),
 )

@@ -137,6 +137,7 @@ def full(name: str = "carts", text: str = "fine") -> dict[str, Any]:
         queue={"dead": 3},
         conditions=[condition("Degraded", "True", "DeadLetters", text), condition(text, "True", text, text)],
         throttle={"reason": text, "percent": 50, "value": text, "limit": text, "message": text},
+        signals=[{"name": text, "percent": 50, "value": text, "limit": text}],
         spec={
             "schedule": text,
             "source": {"table": text, "schema": text, "key": [text], "health": {"query": {"sql": text, "limit": text}}},

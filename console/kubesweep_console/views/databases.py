@@ -12,7 +12,7 @@ from kubesweep_console.times import Moment, moment_of
 from kubesweep_console.views.state import State, Urgency
 from kubesweep_console.views.words import SIGNALS, signals, table_of
 
-__all__ = ["Database", "Measured", "OnDatabase", "Signal", "database_of", "databases"]
+__all__ = ["Database", "Measured", "OnDatabase", "Signal", "database_of", "databases", "measured_of"]
 
 UNKNOWN = "not known: the schedule's file was not given"
 
@@ -99,7 +99,7 @@ def _database(name: str, found: list[tuple[Schedule, State]], now: float) -> Dat
             for schedule, state in found
         ),
         signals=tuple(_signal(schedule, slow) for schedule, _ in found if (slow := schedule.throttle) is not None),
-        measured=tuple(_measured(schedule, each, now) for schedule, _ in found for each in schedule.signals),
+        measured=tuple(each for schedule, _ in found for each in measured_of(schedule, now)),
         urgency=min(state.urgency for _, state in found),
     )
 
@@ -107,6 +107,11 @@ def _database(name: str, found: list[tuple[Schedule, State]], now: float) -> Dat
 def _signal(schedule: Schedule, throttle: Throttle) -> Signal:
     tone = "bad" if throttle.percent == 0 else "off" if throttle.percent is None else "warn"
     return Signal(schedule, throttle, tone)
+
+
+def measured_of(schedule: Schedule, now: float) -> tuple[Measured, ...]:
+    """The signals that its workers measure now."""
+    return tuple(_measured(schedule, each, now) for each in schedule.signals)
 
 
 def _measured(schedule: Schedule, signal: HealthSignal, now: float) -> Measured:

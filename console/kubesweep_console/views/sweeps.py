@@ -13,6 +13,7 @@ from kubesweep.queue.model import Sweep, SweepState, plain_key
 from kubesweep_console.documents import Schedule, Throttle, mapping, number
 from kubesweep_console.pictures import Part, rate_chart, stacked_bar
 from kubesweep_console.times import Moment, moment, moment_of
+from kubesweep_console.views.databases import Measured, measured_of
 from kubesweep_console.views.state import sweep_tone
 
 __all__ = ["OUTCOMES", "Progress", "Reading", "SweepLine", "progress", "sweep_line"]
@@ -63,6 +64,7 @@ class Progress:
     left: str
     jobs: tuple[tuple[str, str], ...]
     throttle: Throttle | None
+    measured: tuple[Measured, ...]  # signals of the database
     chart: Markup
     described: str  # the chart in words
     cutoff: str
@@ -132,6 +134,7 @@ def progress(schedule: Schedule, sweep: Sweep, readings: Sequence[Reading], now:
         left="" if left is None else duration(left),
         jobs=_jobs(schedule) if latest else (),
         throttle=schedule.throttle if latest else None,
+        measured=measured_of(schedule, now) if active and latest else (),
         chart=rate_chart(speeds, shares, words),
         described=words,
         cutoff=sweep.cutoff or "",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kubesweep.errors import Outage
 from kubesweep_console.provider import DeadLetters, Preview
-from tests.kits.console import CARTS, HOSTILE, NOW, Provider, document, full, letters, log_in, serving, sweep
+from tests.kits.console import CARTS, HOSTILE, Provider, document, full, letters, log_in, serving, sweep
 from tests.kits.deadlines import scaled
 
 PAGES = (
@@ -274,20 +274,6 @@ async def test_several_viewers_read_the_provider_once() -> None:
     async with serving(provider, interval=1000.0) as client:
         await asyncio.gather(*(client.get(path) for path in ("/", "/", CARTS, "/databases")))
         assert provider.reads == 1
-
-
-async def test_a_running_sweep_gets_a_rate_from_the_readings_of_its_viewers() -> None:
-    moment = [NOW]
-    provider = Provider()
-    async with serving(provider, clock=lambda: moment[0], interval=0.0) as client:
-        for second in range(3):
-            moment[0] = NOW + second
-            running = sweep("Running", took=None, at=NOW - 9, planned=1000, applied=100 * second)
-            provider.documents = (document(lastSweep=running),)
-            text = await (await client.get(f"{CARTS}/sweeps/latest")).text()
-        assert "100 rows/s" in text
-        assert "8.0 s" in text
-        assert "while you watched" in text
 
 
 async def test_a_console_behind_a_path_links_below_it() -> None:
