@@ -197,3 +197,12 @@ async def test_a_healthy_release_does_not_hide_the_alerts_of_another(
         "exp_alerts": [expected(rules, "KubesweepQueueDown", **release)],
     }
     assert "SUCCESS" in promtool_result(tmp_path, others, inputs, [later[0], queue_down])
+
+
+def test_the_command_of_an_alert_about_a_schedule_fits_every_schedule() -> None:
+    """One with ``every`` has no CronJob."""
+    groups = yaml.safe_load(ALERTS.read_text())["groups"]
+    texts = [rule["annotations"]["description"] for group in groups for rule in group["rules"]]
+    about_cron = [text for text in texts if "describe cronjob" in text]
+    assert about_cron
+    assert all("describe sweepschedule" in text and "with spec.schedule, kubectl" in text for text in about_cron)
