@@ -1,6 +1,6 @@
 """A real Prometheus scrapes a release with three schedules: one keeps up, one falls behind, one has a handler that fails.
 
-Metrics, the queries of the dashboard and the alerts show that.
+Metrics, the queries of the dashboard, the alerts, the console and the messages that Alertmanager posts show that.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 import yaml
 
 from tests.cluster.testbed import REPOSITORY
+from tests.kits.alertmanager import AVAILABLE, Slack, alertmanager, needs_alertmanager, slack
 from tests.kits.browser import chromium, needs_chromium
 from tests.kits.conversations_app import ConversationsApp
 from tests.kits.kube_client import Cluster
@@ -38,6 +40,7 @@ MONITORS = {"metrics.serviceMonitor.enabled": "true", "metrics.podMonitor.enable
 class Scene:
     app: ConversationsApp
     server: Prometheus
+    chat: Slack
     since: float
 
     def values(self, query: str) -> dict[str, float]:
@@ -72,14 +75,17 @@ def rules() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def scene(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    with three_schedules(cluster) as app:
+    with three_schedules(cluster) as app, ExitStack() as stack:
         folder = tmp_path_factory.mktemp("prometheus")
         discover(folder, app.namespace)
-        with prometheus(folder, scrape_configs(app.release.rendered(MONITORS)), rules()) as server:
-            since = time.time()
-            begin(app)
-            app.until_condition(BEHIND, "KeepingUp", "False", patience=400)
-            yield Scene(app, server, since)
+        chat = stack.enter_context(slack())
+        addresses = [stack.enter_context(alertmanager(folder, chat.url))] if AVAILABLE else []
+        scrapes = scrape_configs(app.release.rendered(MONITORS))
+        server = stack.enter_context(prometheus(folder, scrapes, rules(), addresses))
+        since = time.time()
+        begin(app)
+        app.until_condition(BEHIND, "KeepingUp", "False", patience=400)
+        yield Scene(app, server, chat, since)
 
 
 def test_every_pod_is_scraped(scene: Scene) -> None:
@@ -190,3 +196,11 @@ def test_alerts_fire_for_the_schedules_with_a_problem_and_for_no_other(scene: Sc
     for alert in sorted(EXPECTED):
         eventually(f"{alert} fires", 120, partial(fires, alert))
     assert fired() - EXPECTED <= POSSIBLE
+
+
+@needs_alertmanager
+def test_slack_gets_a_message_about_each_schedule_with_a_problem_and_about_no_other(scene: Scene) -> None:
+    namespace = scene.app.namespace.name
+    expected = {f"firing: {alert} {namespace}/{schedule}" for alert, schedule in EXPECTED}
+    eventually("every alert is posted", 120, lambda: expected <= scene.chat.titles.keys())
+    assert not [title for title in scene.chat.titles if title.endswith(f"/{WELL}")]

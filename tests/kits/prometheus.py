@@ -12,7 +12,7 @@ import re
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,11 +65,14 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(folder: Path, scrapes: list[Object], rules: Object) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes and evaluates the rules once a second, until the end."""
+def prometheus(
+    folder: Path, scrapes: list[Object], rules: Object, alertmanagers: Sequence[str] = ()
+) -> Iterator[Prometheus]:
+    """A Prometheus that scrapes and evaluates the rules once a second, until the end. ``alertmanagers``: host and port of each."""
     (folder / "rules.yaml").write_text(yaml.safe_dump(rules))
     interval = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     config = {"global": interval, "rule_files": ["rules.yaml"], "scrape_configs": scrapes}
+    config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": list(alertmanagers)}]}]}
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     port = free_port()
     command = ["prometheus", f"--config.file={folder}/prometheus.yaml", f"--storage.tsdb.path={folder}/data"]
