@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
+from kubectl_sweep.cluster.kinds import LEASES
+from kubectl_sweep.console.leases import Leases
 from kubectl_sweep.console.provider import ApiProvider
 from kubectl_sweep.context import Context
 from kubesweep.listen_address import LOOPBACK, parse_address
@@ -19,8 +22,12 @@ def run_dashboard(context: Context, port: str) -> Exit:
     namespace = None if context.options.all_namespaces else cluster.namespace
     cluster.schedules(namespace)  # a missing right is reported before anybody opens a page
     where = f"namespace {namespace}" if namespace else "all namespaces"
+    leases = Leases(lambda home, name: cluster.get(LEASES, home, name), time.time)
     provider = ApiProvider(
-        f"{where} of {cluster.transport.host}", lambda: cluster.schedules(namespace), context.options.flags().strip()
+        f"{where} of {cluster.transport.host}",
+        lambda: cluster.schedules(namespace),
+        context.options.flags().strip(),
+        silence=leases.silence,
     )
     return asyncio.run(_serve(context, provider, port))
 

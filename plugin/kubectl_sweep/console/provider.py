@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kubectl_sweep.console.commands import command_of
+from kubectl_sweep.console.leases import Silence
 from kubesweep.errors import KubesweepError, Outage
 from kubesweep_console.cluster_documents import document_of, error_groups
 from kubesweep_console.provider import Action, DeadLetters, Document, Snapshot
@@ -22,7 +23,10 @@ FIRST = "kubectl apply -f sweep.yaml"
 
 
 class ApiProvider:
-    """``list_schedules`` blocks while it asks the API server, so it runs in a thread. ``options``: see :func:`command_of`."""
+    """``list_schedules`` and ``silence`` block while they ask the API server, so they run in a thread. ``options``: see :func:`command_of`.
+
+    ``silence``: whether a controller of these schedules reports nothing any more. Then their status is of that moment.
+    """
 
     def __init__(
         self,
@@ -30,25 +34,35 @@ class ApiProvider:
         list_schedules: Callable[[], Sequence[Mapping[str, Any]]],
         options: str = "",
         clock: Callable[[], float] = time.time,
+        silence: Callable[[Sequence[Mapping[str, Any]]], Silence | None] = lambda _: None,
     ) -> None:
         self.title, self.first = title, FIRST
-        self._list, self._options, self._clock = list_schedules, options, clock
+        self._list, self._options, self._clock, self._silence = list_schedules, options, clock, silence
         self._known: dict[tuple[str, str], Document] = {}  # by uid and version
-        self._snapshot = Snapshot((), float("-inf"))
+        self._snapshot, self._listed = Snapshot((), 0.0), float("-inf")
 
     async def snapshot(self) -> Snapshot:
         """Raises Outage if the API server does not answer, or refuses."""
         now = self._clock()
-        if 0 <= now - self._snapshot.read_at < LIST:
+        if 0 <= now - self._listed < LIST:
             return self._snapshot
         try:
-            bodies = await asyncio.to_thread(self._list)
+            bodies, silence = await asyncio.to_thread(self._ask)
         except Outage:
             raise
         except KubesweepError as error:
             raise Outage(type(error).__name__, str(error)) from error
-        self._snapshot = Snapshot(self._documents(bodies), self._clock())
+        self._listed = self._clock()
+        documents = self._documents(bodies)
+        if silence is None:
+            self._snapshot = Snapshot(documents, self._listed)
+        else:
+            self._snapshot = Snapshot(documents, silence.since, silence.sentence)
         return self._snapshot
+
+    def _ask(self) -> tuple[Sequence[Mapping[str, Any]], Silence | None]:
+        bodies = self._list()
+        return bodies, self._silence(bodies)
 
     async def dead_letters(self, document: Document) -> DeadLetters:
         """The groups of the status. ``kubectl sweep dead show`` reads single dead letters in the schedule's namespace."""
