@@ -21,7 +21,7 @@ MATRIX ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo live-view console-pictures test lint site unit chart fuzz mutants contract integration coverage example-at-scale apps bench generate krew cluster images e2e matrix soak cluster-down release-check pins clean
+.PHONY: help demo live-view console-pictures dashboard-pictures test lint site unit chart fuzz mutants contract integration coverage example-at-scale apps bench generate krew cluster images e2e matrix soak cluster-down release-check pins clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ live-view: $(VENV)/run.stamp ## record the picture of the live view that the REA
 
 console-pictures: $(VENV)/dev.stamp ## take the pictures of the console that docs/console.md shows (needs Debian's chromium and chromium-driver)
 	$(BIN)/python -m tools.record_console
+
+dashboard-pictures: $(VENV)/dev.stamp ## draw the pictures of docs/dashboard.md (needs Debian's prometheus, chromium and chromium-driver)
+	$(BIN)/python -m tools.record_dashboard
 
 test: lint site unit chart fuzz contract integration ## everything that needs no cluster and no root
 
