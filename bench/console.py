@@ -63,6 +63,9 @@ def _document(number: int, now: float) -> dict[str, Any]:
         if dead
         else ("False", "AsExpected", "no row, tick or sweep needs attention"),
         "Stalled": ("False", "AsExpected", "no problem requires an edit of the spec"),
+        "KeepingUp": ("False", "FallingBehind", "at these rates the backlog never empties")
+        if number % 23 == 0
+        else ("True", "KeepingUp", "about 120 rows an hour become stale, and about 43,000 an hour are finished"),
     }
     conditions = [
         {
@@ -94,9 +97,18 @@ def _document(number: int, now: float) -> dict[str, Any]:
             "history": sweeps[1:],
             "queue": {"ready": 0, "running": 0, "delayed": 0, "dead": 7 if dead else 0},
             "ticks": {"enqueued": 900, "duplicate": 0, "forbidden": 3, "late": 0},
-            "backlog": {"rows": 100 * number, "oldestTime": time_text(now - 60 * number)},
+            "backlog": {
+                "rows": 100 * number,
+                "oldestTime": time_text(now - 60 * number),
+                "inflowPerHour": 120,
+                "outflowPerHour": 43_000,
+            },
+            **({"throttle": _THROTTLE} if number % 13 == 0 else {}),
         },
     }
+
+
+_THROTTLE = {"reason": "ReplayLag", "percent": 50, "value": "1.2 s", "limit": "2.0 s", "message": "slowed to 50 %"}
 
 
 def _sweep(number: int, at: int, now: float) -> dict[str, Any]:

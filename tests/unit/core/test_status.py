@@ -66,7 +66,7 @@ WHOLE: dict[str, Any] = {
         "timeline": 1,
         "since": "2026-03-01T00:00:00Z",
     },
-    "history": [{"id": "29511360", "tick": "2026-03-01T00:00:00Z", "state": "Completed"}],
+    "history": [{"id": "29511360", "tick": "2026-03-01T00:00:00Z", "state": "Completed", "planned": 90, "stale": 140}],
     "queue": {"ready": 3, "running": 1, "delayed": 1, "dead": 1},
     "oldestReadyTime": "2026-03-01T00:05:02Z",
     "errors": [{"error": "23505", "count": 1, "message": "duplicate key", "sampleKeys": ['["7"]']}],
