@@ -17,7 +17,6 @@ from kubesweep_worker.flow_control.receiver_health import ReceiverHealth
 from kubesweep_worker.jobs.plan_job import window_rows
 from kubesweep_worker.jobs.plan_match import PlanMatch, match_plan
 from kubesweep_worker.jobs.redelivery import RedeliveryPolicy, redelivery_policy
-from kubesweep_worker.jobs.rows.delivery import FailureCause, attribute_failures
 from kubesweep_worker.jobs.rows.settlement import RowFailure, RowResults, build_settlement
 from tests.kits.worker import a_plan, key
 
@@ -131,35 +130,6 @@ def test_only_a_strictly_newer_plan_makes_the_worker_step_aside() -> None:
     assert match_plan(PlanVersion(4, "other"), mine) is PlanMatch.OLD_WORKER
     assert match_plan(PlanVersion(2, "other"), mine) is PlanMatch.OLD_JOB
     assert match_plan(PlanVersion(3, "other"), mine) is PlanMatch.OLD_JOB
-
-
-def judged(
-    down: int, answered: int, *, reason: str = "Http500", serves_others: bool = False, **job: Any
-) -> FailureCause:
-    failures, requested = job.pop("consecutive_failures", 0), job.pop("asked", False)
-    return attribute_failures(
-        undelivered=down,
-        answered=answered,
-        reason=reason,
-        job=a_claim(**job).job,
-        serves_others=serves_others,
-        consecutive_failures=failures,
-        retry_requested=requested,
-    )
-
-
-def test_failures_are_attributed_to_the_rows_only_where_the_receiver_serves_others() -> None:
-    assert judged(1, 49) is FailureCause.ROWS
-    assert judged(30, 20) is FailureCause.RECEIVER
-    assert judged(50, 0, serves_others=True) is FailureCause.RECEIVER
-    assert judged(1, 0, serves_others=True) is FailureCause.ROWS
-    assert judged(1, 0) is FailureCause.RECEIVER
-    assert judged(1, 0, consecutive_failures=5) is FailureCause.UNKNOWN
-    assert judged(1, 0, asked=True) is FailureCause.UNKNOWN
-    assert judged(50, 0, asked=True) is FailureCause.RECEIVER
-    assert judged(1, 0, is_retry=True, attempt=2) is FailureCause.ROWS
-    assert judged(1, 0, is_retry=True, attempt=2, reason="Timeout") is FailureCause.UNKNOWN
-    assert judged(1, 0, is_retry=True, attempt=1) is FailureCause.UNKNOWN
 
 
 def test_the_breaker_opens_after_ten_failures_in_a_row_or_half_of_fifty() -> None:

@@ -10,9 +10,8 @@ import pytest
 
 from kubesweep.api.plan import RetryPolicy
 from kubesweep.errors import Outage
-from kubesweep.queue.model import Job, JobKind, Key, SweepState
+from kubesweep.queue.model import Key, SweepState
 from kubesweep_worker.effects.base import Delivery
-from kubesweep_worker.jobs.rows.delivery import FailureCause, attribute_failures
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
 
@@ -86,46 +85,3 @@ async def test_a_receiver_that_goes_in_the_middle_of_a_sub_batch_and_comes_back_
     assert stats.sweep is not None
     assert (stats.sweep.state, stats.sweep.applied, stats.dead) == (SweepState.COMPLETED, 300, 0)
     assert {call.attempt for call in bench.effect.calls} == {1}
-
-
-RETRY = Job(JobKind.KEYS, is_retry=True, rows=6)
-AGAIN = Job(JobKind.KEYS, is_retry=True, rows=6, attempt=2)
-PLANNED = Job(JobKind.RANGE, rows=100)
-
-
-@pytest.mark.parametrize(
-    ("job", "down", "answered", "reason", "serves_others", "consecutive_failures", "cause"),
-    [
-        (PLANNED, 6, 44, "Http500", True, 0, FailureCause.ROWS),
-        (PLANNED, 6, 44, "Http500", True, 2, FailureCause.UNKNOWN),  # the receiver is just coming back
-        (PLANNED, 50, 0, "Http500", True, 0, FailureCause.RECEIVER),
-        (RETRY, 6, 0, "Http500", True, 0, FailureCause.SPLIT),
-        (RETRY, 6, 0, "Http500", False, 0, FailureCause.RECEIVER),
-        (RETRY, 5, 0, "Http503", True, 0, FailureCause.ROWS),
-        (RETRY, 5, 0, "Http503", False, 0, FailureCause.UNKNOWN),
-        (AGAIN, 6, 0, "Http500", False, 0, FailureCause.ROWS),
-        (AGAIN, 6, 0, "Http500", False, 1, FailureCause.UNKNOWN),  # an outage is known
-        (AGAIN, 500, 0, "Http503", True, 0, FailureCause.ROWS),
-        (AGAIN, 500, 0, "Http503", False, 0, FailureCause.UNKNOWN),
-    ],
-)
-def test_whose_fault_it_is(
-    job: Job,
-    down: int,
-    answered: int,
-    reason: str,
-    serves_others: bool,
-    consecutive_failures: int,
-    cause: FailureCause,
-) -> None:
-    assert (
-        attribute_failures(
-            undelivered=down,
-            answered=answered,
-            reason=reason,
-            job=job,
-            serves_others=serves_others,
-            consecutive_failures=consecutive_failures,
-        )
-        is cause
-    )

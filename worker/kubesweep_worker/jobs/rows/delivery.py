@@ -65,15 +65,15 @@ def attribute_failures(
     job: Job,
     serves_others: bool,
     consecutive_failures: int,
-    retry_requested: bool = False,
+    retry_requested: bool,
 ) -> FailureCause:
-    """What caused ``undelivered`` infrastructure failures, while ``answered`` calls succeeded or were refused?
+    """What caused ``undelivered`` infrastructure failures, at least one, while ``answered`` calls succeeded or were refused?
 
     ``serves_others``: the receiver served other rows lately. ``consecutive_failures``: outages in a row without a job that
     succeeded. ``retry_requested``: the receiver sent Retry-After, which a few rows can wait for apart from their job.
     """
     total = undelivered + answered
-    if answered and 2 * undelivered <= total:
+    if undelivered <= answered:
         return FailureCause.UNKNOWN if consecutive_failures and not failed_before(job) else FailureCause.ROWS
     if failed_before(job):
         refused = serves_others or (reason not in UNAVAILABLE and not consecutive_failures)
