@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from kubesweep.errors import KubesweepError, Outage, RowError, SweepFailure
+from kubesweep.errors import KubesweepError, Outage, RowError, ScopeOutage, SweepFailure
 from kubesweep_worker.sources.postgres import sqlstates
 from kubesweep_worker.sources.postgres.errors import StatementRefused, classify
 from kubesweep_worker.sources.postgres.sqlstates import CLASSES, CODES, Decision, Verdict
@@ -30,6 +30,12 @@ KINDS: dict[Verdict, type[KubesweepError]] = {
     Verdict.ROW: RowError,
     Verdict.DEFECT: SweepFailure,
 }
+
+
+def sqlite_error(name: str) -> sqlite3.Error:
+    error = sqlite3.OperationalError("text")
+    error.sqlite_errorcode, error.sqlite_errorname = getattr(sqlite3, name), name
+    return error
 
 
 def lines(decisions: dict[str, Decision]) -> list[str]:
@@ -69,6 +75,20 @@ def test_an_outage_raised_through_another_language_stays_an_outage() -> None:
     assert isinstance(classify("42501", "text", "Name", function="PLy_elog_impl"), RowError)
 
 
+def test_a_refusal_of_row_level_security_is_its_rows_and_a_missing_grant_the_sweeps() -> None:
+    assert isinstance(classify("42501", "text", "Name", function="ExecWithCheckOptions"), RowError)
+    assert isinstance(classify("42501", "text", "Name", function="aclcheck_error"), StatementRefused)
+
+
+def test_rows_without_an_identity_in_a_publication_fail_the_sweep_by_a_reason_of_their_own() -> None:
+    found = [classify("55000", "text", "Name", function=each) for each in ("CheckCmdReplicaIdentity", "another", None)]
+    assert [each.reason for each in found if isinstance(each, StatementRefused)] == [
+        "NoReplicaIdentity",
+        "NotPermittedNow",
+        "NotPermittedNow",
+    ]
+
+
 def test_an_unlisted_code_is_a_row_error() -> None:
     assert isinstance(classify("45000", "text", "Name"), RowError)
 
@@ -94,10 +114,26 @@ def test_every_result_code_of_sqlite_is_decided() -> None:
 
 @pytest.mark.parametrize("name", [*PRIMARY, *EXTENDED])
 def test_an_sqlite_code_becomes_the_error_of_its_decision(name: str) -> None:
-    error = sqlite3.OperationalError("text")
-    error.sqlite_errorcode, error.sqlite_errorname = getattr(sqlite3, name), name
-    decision = errors.decide(error.sqlite_errorcode, name)
-    assert isinstance(classify_sqlite(error), KINDS[decision.verdict])
+    decision = errors.decide(getattr(sqlite3, name), name)
+    assert isinstance(classify_sqlite(sqlite_error(name)), KINDS[decision.verdict])
+
+
+def test_an_extended_code_of_sqlite_is_decided_by_its_name_or_by_its_primary_code() -> None:
+    for decisions in (PRIMARY, EXTENDED):
+        assert {name: errors.decide(getattr(sqlite3, name), name) for name in decisions} == decisions
+    assert errors.decide(sqlite3.SQLITE_BUSY_RECOVERY, "SQLITE_BUSY_RECOVERY") == PRIMARY["SQLITE_BUSY"]
+    assert errors.decide(99, "SQLITE_OF_TOMORROW") == errors.UNKNOWN
+
+
+def test_a_smaller_scope_helps_sqlite_only_against_a_timeout() -> None:
+    names = ["SQLITE_INTERRUPT", "SQLITE_BUSY", "SQLITE_FULL"]
+    assert [isinstance(classify_sqlite(sqlite_error(name)), ScopeOutage) for name in names] == [True, False, False]
+
+
+def test_an_error_that_python_raises_for_sqlite_has_no_code_and_fails_the_sweep() -> None:
+    found = classify_sqlite(sqlite3.ProgrammingError("You can only execute one statement at a time."))
+    assert isinstance(found, SweepFailure)
+    assert found.reason == "SqlInvalid"
 
 
 def test_the_documented_codes_are_the_real_ones() -> None:

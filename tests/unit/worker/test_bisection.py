@@ -232,3 +232,8 @@ async def test_a_success_is_reported_again_after_a_while_because_another_worker_
 def test_a_smaller_scope_may_avoid_a_lock_a_deadlock_and_a_timeout(state: str) -> None:
     assert isinstance(classify(state, "text", "Error"), ScopeOutage)
     assert not isinstance(classify(state, "text", "Error", maybe_applied=True), ScopeOutage)
+
+
+@pytest.mark.parametrize("state", ["08006", "53100", "53300", "57P01", "57P03", "58030"])
+def test_a_smaller_scope_does_not_help_a_database_that_is_down_or_full(state: str) -> None:
+    assert type(classify(state, "text", "Error")) is Outage

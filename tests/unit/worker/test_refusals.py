@@ -110,6 +110,28 @@ async def test_rows_that_another_worker_applied_keep_the_sweep_going() -> None:
     assert await refused_writes.sweep_failure(JOB, all_refused) is None
 
 
+async def test_each_sweep_counts_its_own_refused_rows_and_its_retries_count_for_none() -> None:
+    questions = 0
+
+    async def ask() -> int:
+        nonlocal questions
+        questions += 1
+        return 0
+
+    refused_writes, retry = RefusedWrites(ask), Job(kind=JobKind.KEYS, sweep="s", is_retry=True)
+    assert await refused_writes.sweep_failure(JOB, refused_rows(49)) is None
+    assert await refused_writes.sweep_failure(retry, refused_rows(50)) is None
+    assert await refused_writes.sweep_failure(retry, RowResults(applied=1)) is None
+    assert questions == 0
+    assert await refused_writes.sweep_failure(JOB, refused_rows(1)) is not None
+    assert await refused_writes.sweep_failure(JOB, RowResults(skipped=1)) is None
+    assert questions == 1, "without a refused row the queue is not asked"
+    other = Job(kind=JobKind.KEYS, sweep="t")
+    assert await refused_writes.sweep_failure(other, refused_rows(49)) is None
+    assert await refused_writes.sweep_failure(other, RowResults(applied=1)) is None
+    assert await refused_writes.sweep_failure(Job(kind=JobKind.KEYS, sweep="u"), refused_rows(50)) is not None
+
+
 @pytest.mark.parametrize(("rows", "reason"), [(49, None), (50, "NeverEnds")])
 async def test_rows_that_match_after_their_own_write_fail_the_sweep_only_where_they_are_many_and_none_was_applied(
     rows: int, reason: str | None

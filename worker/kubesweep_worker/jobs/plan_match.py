@@ -16,6 +16,4 @@ class PlanMatch(Enum):
 def match_plan(job: PlanVersion | None, worker: PlanVersion) -> PlanMatch:
     if job is None or job.same(worker):
         return PlanMatch.SAME
-    if job.newer_than(worker) and not worker.newer_than(job):
-        return PlanMatch.OLD_WORKER
-    return PlanMatch.OLD_JOB
+    return PlanMatch.OLD_JOB if worker.newer_than(job) else PlanMatch.OLD_WORKER

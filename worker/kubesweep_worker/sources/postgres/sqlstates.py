@@ -131,7 +131,7 @@ PASSED_ON = frozenset(
     {"PLy_elog", "PLy_elog_impl", "plperl_call_perl_func", "plperl_call_perl_trigger_func", "throw_tcl_error"}
 )
 OF_ROWS = frozenset({("42501", "ExecWithCheckOptions")})  # WITH CHECK of row-level security
-SPECIAL = {
+SPECIAL: dict[tuple[str, str | None], Decision] = {
     ("55000", "CheckCmdReplicaIdentity"): _sweep(NO_IDENTITY, "the table is published, and its rows have no identity")
 }
 
@@ -142,4 +142,4 @@ def decide(state: str, function: str | None = None) -> Decision:
     passed_on = function in PASSED_ON and found.verdict is not Verdict.OUTAGE
     if function in RAISED or passed_on or (state, function) in OF_ROWS:
         return UNKNOWN
-    return SPECIAL.get((state, function or ""), found)
+    return SPECIAL.get((state, function), found)
