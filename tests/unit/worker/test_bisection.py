@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from kubesweep.api.plan import RowLimits, Source
-from kubesweep.errors import Outage, ScopeOutage
-from kubesweep.queue.model import SweepState
+from kubesweep.errors import Outage, RowError, ScopeOutage
+from kubesweep.queue.model import Claim, Job, JobKind, Key, SweepState
+from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.context import JobContext
+from kubesweep_worker.jobs.rows.bisection import Interrupted, write_keys
+from kubesweep_worker.jobs.rows.settlement import RowResults
 from kubesweep_worker.sources.postgres.errors import classify
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
@@ -164,6 +167,45 @@ async def test_a_database_that_times_out_on_everything_costs_no_attempt(bench: W
     assert stats.sweep is not None
     assert (stats.sweep.applied + stats.sweep.unconfirmed, stats.sweep.retrying, stats.dead) == (1000, 0, 0)
     assert ("SourceReady", False, "StatementTimeout") in bench.said
+
+
+def a_bisection(bench: Workbench, keys: tuple[Key, ...]) -> tuple[JobContext, JobRun]:
+    """Of a job that nothing has shown the database to work for."""
+    context = JobContext(bench.plan, bench.queue, bench.source, None, bench.settings)
+    return context, JobRun(Claim("1", "me", 1, Job(JobKind.KEYS, keys=keys, rows=len(keys))), bench.settings.monotonic)
+
+
+async def test_three_single_rows_that_time_out_end_the_search_and_all_rows_stay_in_the_job(bench: Workbench) -> None:
+    keys = tuple(key(n) for n in range(8))
+    bench.source.slow = dict.fromkeys(keys, 2.0)
+    context, run = a_bisection(bench, keys)
+    results = RowResults()
+    with pytest.raises(Interrupted) as stopped:
+        await write_keys(context, run, keys, "now", results)
+    assert bench.source.timeouts.count(1) == 3
+    assert sorted(stopped.value.remaining) == list(keys)
+    assert (results.applied, results.failed, results.locked) == (0, [], [])
+
+
+async def test_a_row_for_which_the_database_has_no_memory_stays_in_the_job(bench: Workbench) -> None:
+    def down(call: str) -> None:
+        if call == "write":
+            raise ScopeOutage("OutOfMemory", "out of memory")
+
+    bench.source.down = down
+    context, run = a_bisection(bench, (key(1),))
+    with pytest.raises(Interrupted) as stopped:
+        await write_keys(context, run, (key(1),), "now", RowResults())
+    assert (stopped.value.remaining, getattr(stopped.value.cause, "reason", "")) == ((key(1),), "OutOfMemory")
+
+
+async def test_after_a_single_locked_row_no_other_waits_for_locks(bench: Workbench) -> None:
+    keys = (key(0), key(1))
+    bench.source.child_locked = set(keys)
+    context, run = a_bisection(bench, keys)
+    results = RowResults()
+    await write_keys(context, run, keys, "now", results, failed=RowError("23505", "duplicate"))
+    assert (results.locked, bench.source.lock_waits) == (list(keys), 3)
 
 
 async def test_a_sweep_of_one_slow_row_ends(bench: Workbench) -> None:
