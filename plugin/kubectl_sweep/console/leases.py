@@ -1,6 +1,6 @@
 """Whether the controllers whose status the console shows are still there: a status stays as it is when its controller ends.
 
-Whoever may read the Lease of a release learns that. For others nothing is known, and nothing is said. A controller renews its Lease every
+This is known only to users who may read the Lease of the release; the console says nothing to others. A controller renews its Lease every
 two seconds. The clock of this machine may differ from the cluster's, so a Lease is old if it did not change for ``UNCHANGED`` seconds of
 this clock, or if it seems to be older than clocks differ.
 """

@@ -162,7 +162,7 @@ async def test_the_proposal_is_recorded_before_the_sweep_shows_that_it_awaits_ap
     assert (before.stale, len(before.samples)) == (1000, 10)
 
 
-async def test_doubtful_times_are_told_first_and_an_empty_sweep_does_not_settle_them(bench: Workbench) -> None:
+async def test_doubtful_times_are_reported_first_and_an_empty_sweep_does_not_settle_them(bench: Workbench) -> None:
     """If it completed, the next sweep would delete by times that nobody looked at."""
     bench.plan = guarded()
     await swept(bench)  # leaves no stale row

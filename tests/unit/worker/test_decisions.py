@@ -151,6 +151,31 @@ def test_the_breaker_opens_after_ten_failures_in_a_row_or_half_of_fifty() -> Non
     assert not health.serves_others
 
 
+def outcomes(pattern: str) -> ReceiverHealth:
+    """The health after these calls: ``+`` succeeded, ``-`` failed."""
+    health = ReceiverHealth()
+    for each in pattern:
+        health.record(each == "+")
+    return health
+
+
+def test_half_of_fewer_than_fifty_calls_and_fewer_than_half_of_fifty_are_no_outage() -> None:
+    assert not outcomes("-+" * 24 + "-").failing
+    assert outcomes("-+" * 25).failing
+    assert not outcomes("-+" * 24 + "++").failing
+    assert not outcomes("+" + "-" * 9).failing
+    assert not ReceiverHealth().serves_others
+
+
+def test_only_an_open_breaker_is_probed_and_one_that_is_overdue_at_once() -> None:
+    breaker = ClaimBreaker(1.0, 8.0, lambda: 0.0)
+    assert not breaker.probe_due(9.0)
+    assert breaker.trip(Outage("X", "x"), 0.0) == 0.5
+    assert breaker.trip(Outage("X", "x"), 9.0) == 0.0
+    breaker.half_open()
+    assert not breaker.probe_due(9.0)
+
+
 def test_the_breaker_closes_only_after_a_job_succeeded() -> None:
     breaker = ClaimBreaker(1.0, 8.0, lambda: 1.0)
     assert breaker.allowed(2, 0) == 2

@@ -54,7 +54,7 @@ def test_it_is_slower_at_once_and_faster_step_by_step() -> None:
 
 
 def test_a_signal_that_stays_close_to_the_limit_does_not_end_a_pause() -> None:
-    decisions = lag(2.1, 1.9, 1.7, 1.61, 1.59)
+    decisions = lag(2.1, 1.9, 1.7, 1.6, 1.59)
     assert [each.factor for each in decisions] == [0.0, 0.0, 0.0, 0.0, 0.1]
     assert decisions[1].message == "paused: replay lag 1.9 s, faster under 1.6 s"
 
@@ -125,6 +125,7 @@ def test_the_users_query_has_a_sample_of_its_own() -> None:
             {"": sampled({REPLAY_LAG: None}, problem="this user may not see it: GRANT pg_monitor TO app")},
             "replayLag: this user may not see it: GRANT pg_monitor TO app",
         ),
+        ({"": sampled()}, "replayLag: it has no value"),
     ],
 )
 def test_what_is_unknown_pauses_unless_the_spec_says_otherwise(sample: dict[str, Aged], why: str) -> None:
@@ -134,6 +135,25 @@ def test_what_is_unknown_pauses_unless_the_spec_says_otherwise(sample: dict[str,
     decision = HealthLevel().decide(going, sample, TABLE)
     assert (decision.factor, decision.reason) == (1.0, "Unknown")
     assert decision.message == f"the health of the database is unknown: {why}"
+
+
+def test_an_unknown_signal_pauses_where_another_only_slows_down() -> None:
+    limits = HealthLimits(replay_lag=2.0, lock_waits=5.0)
+    decision = HealthLevel().decide(limits, {"": sampled({REPLAY_LAG: 1.0})}, TABLE)
+    assert (decision.factor, decision.reason) == (0.0, "Unknown")
+
+
+def test_of_several_unknown_signals_the_first_is_named() -> None:
+    limits = HealthLimits(replay_lag=2.0, lock_waits=5.0, query="SELECT 1", query_limit=100.0)
+    for_all = HealthLevel().decide(limits, {"": sampled()}, TABLE)
+    assert for_all.message.endswith("unknown: replayLag: it has no value")
+    limits = HealthLimits(lock_waits=5.0, query="SELECT 1", query_limit=100.0)
+    of_the_query = HealthLevel().decide(limits, {"": sampled(), "SELECT 1": sampled({QUERY: 0.0}, age=9.0)}, TABLE)
+    assert of_the_query.message.endswith("unknown: lockWaits: it has no value")
+
+
+def test_a_sample_counts_until_its_age_is_exceeded() -> None:
+    assert HealthLevel().decide(LAG, {"": sampled({REPLAY_LAG: 0.0}, age=MAX_AGE)}, TABLE).factor == 1.0
 
 
 def test_a_known_signal_pauses_where_another_is_unknown_and_ignored() -> None:

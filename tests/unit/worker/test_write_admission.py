@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from kubesweep.errors import LeaseLost, Outage
 from kubesweep.queue.model import HealthLimits, Pace
 from kubesweep_worker.flow_control.health_level import UNKNOWN, Decision
 from kubesweep_worker.flow_control.write_admission import LONGEST_PAUSE, SLEEP, SMALL, TooLarge, WriteAdmission
+from kubesweep_worker.phases import WRITE
 from kubesweep_worker.settings import WorkerSettings
 from tests.unit.worker.test_rate_limiter import Clock, a_run
 
@@ -21,13 +23,14 @@ FULL, HALF, PAUSED = Decision(1.0), Decision(0.5, "ReplayLag"), Decision(0.0, "R
 
 
 class Bench:
-    """A admission whose sleeps call ``then`` in turn, each at the time when the sleep ends."""
+    """An admission whose sleeps call ``then`` in turn, each at the time when the sleep ends."""
 
     def __init__(self, limits: HealthLimits | None = LAG) -> None:
         self.clock, self.probes, self.sleeps = Clock(), 0, 0
         self.then: list[Callable[[], object]] = []
         self.broken: Outage | None = None
-        settings = WorkerSettings(monotonic=self.clock, sleep=self.sleep)
+        self.where, self.while_it_is_read = "carts(id) #here", list[Callable[[], object]]()
+        settings = WorkerSettings(monotonic=self.clock, sleep=lambda seconds: self.sleep(seconds))
         self.admission = WriteAdmission(Pace(health=limits), settings, self)
         self.run = a_run(1)
 
@@ -43,7 +46,9 @@ class Bench:
             raise self.broken
 
     async def origin(self) -> str:
-        return "carts(id) #here"
+        if self.while_it_is_read:
+            self.while_it_is_read.pop(0)()
+        return self.where
 
     async def write(self, seconds: float = 0.0) -> float:
         """One write that takes this long; returns how long it waited before."""
@@ -168,6 +173,84 @@ async def test_new_limits_wait_for_a_new_sample_and_none_end_the_wait() -> None:
     assert bench.admission.decision is None
     bench.then = [lambda: bench.admission.use(Pace())]
     assert await bench.write() == SLEEP
+
+
+def of_the_table(bench: Bench) -> None:
+    job = msgspec.structs.replace(bench.run.claim.job, origin="carts(id) #here")
+    bench.run.claim = msgspec.structs.replace(bench.run.claim, job=job)
+
+
+async def test_after_a_pause_the_url_must_lead_to_the_same_database() -> None:
+    bench = Bench()
+    of_the_table(bench)
+    bench.admission.decide(PAUSED)
+    bench.then = [lambda: bench.admission.decide(FULL)]
+    assert await bench.write() == SLEEP
+    bench.where = "carts(id) #elsewhere"
+    assert await bench.write() == 0, "without a pause the origin of the claim is recent enough"
+    bench.admission.decide(PAUSED)
+    bench.then = [lambda: bench.admission.decide(FULL)]
+    with pytest.raises(Outage, match="another database"):
+        await bench.write()
+
+
+async def test_a_pause_that_begins_while_the_origin_is_read_holds() -> None:
+    bench = Bench()
+    of_the_table(bench)
+    bench.admission.decide(PAUSED)
+    bench.then = [lambda: bench.admission.decide(FULL), lambda: None, lambda: bench.admission.decide(FULL)]
+    bench.while_it_is_read = [lambda: bench.admission.decide(PAUSED)]
+    assert await bench.write() == 3 * SLEEP
+
+
+async def test_a_decision_ends_a_sleep_that_has_begun_and_needs_no_probe() -> None:
+    bench = Bench()
+    bench.admission.decide(PAUSED)
+
+    async def decide_and_sleep_on() -> None:
+        bench.sleeps += 1
+        bench.admission.decide([None, FULL][bench.sleeps - 1])
+        await asyncio.Event().wait()
+
+    bench.sleep = lambda seconds: decide_and_sleep_on()
+    assert (await bench.write(), bench.sleeps, bench.probes) == (0, 2, 0)
+
+
+async def test_the_end_of_a_write_is_what_the_next_one_of_a_sweep_that_yields_waits_for() -> None:
+    bench = Bench(AUTO)
+    bench.admission.decide(Decision(0.5, "ActiveSessions", yields=True))
+    began = asyncio.Event()
+
+    async def sleep_on() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    normal, bench.sleep = bench.sleep, lambda seconds: sleep_on()
+    async with bench.admission.admitted(bench.run):
+        bench.clock.now += 1.0
+        second = asyncio.create_task(bench.write())
+        await began.wait()
+        bench.sleep = normal
+    assert await second == pytest.approx(1.0)
+
+
+async def test_a_lease_that_is_lost_during_a_long_wait_ends_it_and_starts_no_write() -> None:
+    for busy, sleeps in ((3.0, 1), (100.0, 1)):
+        bench = Bench()
+        bench.admission.decide(HALF)
+        await bench.write(busy)
+        bench.then = [lambda bench=bench: setattr(bench.run, "lost", True)]
+        with pytest.raises(LeaseLost):
+            await bench.write()
+        assert bench.sleeps == sleeps
+
+
+async def test_a_write_that_waited_continues_in_the_phase_in_which_it_began() -> None:
+    bench = Bench()
+    bench.admission.decide(FULL)
+    bench.run.enter(WRITE)
+    async with bench.admission.admitted(bench.run):
+        assert bench.run.phase == WRITE
 
 
 async def test_a_lost_lease_ends_the_wait() -> None:

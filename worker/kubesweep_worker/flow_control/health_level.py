@@ -29,7 +29,7 @@ from kubesweep.queue.model import (
 
 MAX_AGE = 5.0  # seconds after which a sample says nothing any more
 FACTORS = (1.0, 0.5, 0.25, 0.1, 0.0)  # of the full speed
-SLOWER_FROM = (0.0, 0.5, 0.75, 0.9, 1.0)  # shares of the limit at which each of these begins
+SLOWER_FROM = (0.5, 0.75, 0.9, 1.0)  # shares of the limit at which each of these begins, except the first
 FASTER_UNDER = 0.8  # of that share, where it ends
 UNKNOWN = "Unknown"
 REASONS = {
@@ -91,11 +91,11 @@ class HealthLevel:
         self._steps = {name: _step(self._steps.get(name, 0), share) for name, share in shares.items()}
         lost = 1.0 if limits.continue_when_unknown else 0.0
         self._signals = tuple(_signal(name, limit_of[name], values.get(name), self._steps, lost) for name in limit_of)
-        slowest = max(self._steps, key=lambda name: self._steps[name], default=None)
-        step = self._steps[slowest] if slowest is not None else 0
+        slowest = max(self._steps, key=lambda name: self._steps[name], default="")
+        step = self._steps.get(slowest, 0)
         if unknown and (not limits.continue_when_unknown or not step):
             return _unknown(unknown, lost)
-        if slowest is None or not step:
+        if not step:
             return Decision(1.0)
         decision = _describe(slowest, step, values[slowest], limit_of[slowest])
         return replace(decision, yields=self._steps.get(ACTIVE, 0) > 0)
@@ -143,10 +143,10 @@ def _share(name: str, value: float, limit: float) -> float:
 
 
 def _step(before: int, share: float) -> int:
-    needed = max(step for step, begin in enumerate(SLOWER_FROM) if share >= begin) if share > 0 else 0
+    needed = sum(share >= begin for begin in SLOWER_FROM)
     if needed >= before:
         return needed
-    return before - 1 if share < FASTER_UNDER * SLOWER_FROM[before] else before
+    return before - 1 if share < FASTER_UNDER * SLOWER_FROM[before - 1] else before
 
 
 def _signal(name: str, limit: float, value: float | None, steps: Mapping[str, int], lost: float) -> Signal:
@@ -175,7 +175,7 @@ def _describe(name: str, step: int, value: float, limit: float) -> Decision:
         )
         return Decision(factor, reason, f"{head}: {users} the database", shown)  # no number of them pauses it
     text = f"{head}: {_NAMES[name]} {shown}"
-    begin = SLOWER_FROM[step] * limit
+    begin = SLOWER_FROM[step - 1] * limit
     if value >= limit:
         text += f" > {most}" if value > limit else f", the limit is {most}"
     elif value >= begin:

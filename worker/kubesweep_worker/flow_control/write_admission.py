@@ -134,25 +134,28 @@ class WriteAdmission:
     def _left(self) -> float:
         """Seconds until the next write may start, or until it is asked again. A rate is multiplied by the factor instead, and a sweep
         that yields also pauses then: its rate may be more than it writes anyway."""
-        if self.factor in (0.0, 1.0) or (self.pace.rate is not None and not self.yields):
+        if self.pace.rate is not None and not self.yields:
             return 0.0
         if self._writing and self.yields:
             return SLEEP
         pause = min(LONGEST_PAUSE, self._busy * (1 / self.factor - 1))
         return self._ended + pause - self._settings.monotonic()
 
+    @property
+    def _closed(self) -> bool:
+        return self.limits is not None and (self.pace.paused or self.decision is None or not self.decision.factor)
+
     async def _open(self, run: JobRun) -> None:
-        waited = False
-        while self.limits is not None and (self.pace.paused or self.decision is None or not self.decision.factor):
-            waited, self._used = True, self._settings.monotonic()
-            self.wanted.set()
-            if not await self._wait(run, SLEEP) and (self.decision is None or self.decision.reason == UNKNOWN):
-                await self._database.probe()
-        origin = run.claim.job.origin
-        if (
-            waited and origin and origin != await self._database.origin()
-        ):  # the job that is claimed again ends its sweep
-            raise Outage("TableChanged", "the URL leads to another database since the sweep was paused")
+        while self._closed:
+            while self._closed:
+                self._used = self._settings.monotonic()
+                self.wanted.set()
+                if not await self._wait(run, SLEEP) and (self.decision is None or self.decision.reason == UNKNOWN):
+                    await self._database.probe()
+            origin = run.claim.job.origin
+            # Another pause may begin while the origin is read. The job that is claimed again ends its sweep.
+            if origin and origin != await self._database.origin():
+                raise Outage("TableChanged", "the URL leads to another database since the sweep was paused")
 
     async def _wait(self, run: JobRun, seconds: float) -> bool:
         """True where another decision ended the wait."""
