@@ -54,29 +54,6 @@ def documents(count: int, now: float) -> tuple[dict[str, Any], ...]:
 def _document(number: int, now: float) -> dict[str, Any]:
     sweeps = [_sweep(number, at, now) for at in range(11)]
     dead = number % 17 == 0
-    reasons = {
-        "Ready": ("True", "Ready", "ticks are served"),
-        "SourceReady": ("True", "Checked", "the table fits the spec"),
-        "Autoscaling": ("True", "ScaledByKeda", "0 to 4 workers by the length of the queue"),
-        "Suspended": ("False", "Active", "the schedule is active"),
-        "Degraded": ("True", "DeadLetters", "7 rows are dead letters (7 Status404): see status.errors.")
-        if dead
-        else ("False", "AsExpected", "no row, tick or sweep needs attention"),
-        "Stalled": ("False", "AsExpected", "no problem requires an edit of the spec"),
-        "KeepingUp": ("False", "FallingBehind", "at these rates the backlog never empties")
-        if number % 23 == 0
-        else ("True", "KeepingUp", "about 120 rows an hour become stale, and about 43,000 an hour are finished"),
-    }
-    conditions = [
-        {
-            "type": kind,
-            "status": status,
-            "reason": reason,
-            "message": message,
-            "lastTransitionTime": time_text(now - 9000),
-        }
-        for kind, (status, reason, message) in reasons.items()
-    ]
     return {
         "metadata": {"namespace": f"team-{number % 40}", "name": f"schedule-{number}", "uid": f"uid-{number}"},
         "spec": {
@@ -91,7 +68,7 @@ def _document(number: int, now: float) -> dict[str, Any]:
         },
         "status": {
             "observedGeneration": 1,
-            "conditions": conditions,
+            "conditions": _conditions(number, dead, time_text(now - 9000)),
             "lastScheduleTime": time_text(now - 100),
             "lastSweep": sweeps[0],
             "history": sweeps[1:],
@@ -106,6 +83,32 @@ def _document(number: int, now: float) -> dict[str, Any]:
             **({"throttle": _THROTTLE} if number % 13 == 0 else {}),
         },
     }
+
+
+def _conditions(number: int, dead: bool, since: str) -> list[dict[str, str]]:
+    reasons = {
+        "Ready": ("True", "Ready", "ticks are served"),
+        "SourceReady": ("True", "Checked", "the table fits the spec"),
+        "Autoscaling": ("True", "ScaledByKeda", "0 to 4 workers by the length of the queue"),
+        "Suspended": ("False", "Active", "the schedule is active"),
+        "Degraded": ("True", "DeadLetters", "7 rows are dead letters (7 Status404): see status.errors.")
+        if dead
+        else ("False", "AsExpected", "no row, tick or sweep needs attention"),
+        "Stalled": ("False", "AsExpected", "no problem requires an edit of the spec"),
+        "KeepingUp": ("False", "FallingBehind", "at these rates the backlog never empties")
+        if number % 23 == 0
+        else ("True", "KeepingUp", "about 120 rows an hour become stale, and about 43,000 an hour are finished"),
+    }
+    return [
+        {
+            "type": kind,
+            "status": status,
+            "reason": reason,
+            "message": message,
+            "lastTransitionTime": since,
+        }
+        for kind, (status, reason, message) in reasons.items()
+    ]
 
 
 _THROTTLE = {"reason": "ReplayLag", "percent": 50, "value": "1.2 s", "limit": "2.0 s", "message": "slowed to 50 %"}

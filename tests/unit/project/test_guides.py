@@ -15,7 +15,9 @@ FIRST_CHANGE = (DOCS / "contributing" / "first-change.md").read_text(encoding="u
 
 
 def test_every_code_of_the_troubleshooting_page_is_explained_elsewhere() -> None:
-    explained = "".join((DOCS / page).read_text(encoding="utf-8") for page in ("errors.md", "conditions.md"))
+    explained = "".join(
+        (DOCS / page).read_text(encoding="utf-8") for page in ("errors.md", "conditions.md", "health.md")
+    )
     known = set(re.findall(r"`([A-Z]\w+)`", explained)) | {str(state) for state in SweepState}
     prose = re.sub(r"^```.*?^```", "", TROUBLE, flags=re.MULTILINE | re.DOTALL)
     named = {word for text in re.findall(r"`([^`\n]+)`", prose) for word in re.findall(r"\b[A-Z][a-z]+[A-Z]\w*", text)}
