@@ -59,9 +59,13 @@ class Observer(threading.Thread):
         while not self._done.wait(POLL):
             self.poll()
 
-    def stop(self) -> None:
+    def end(self) -> None:
+        """Poll no more by itself."""
         self._done.set()
         self.join()
+
+    def stop(self) -> None:
+        self.end()
         self._logs.close()
 
     def poll(self) -> None:
