@@ -182,3 +182,14 @@ async def test_unblocked_retries_end_a_wait(make_queue: Open, clock: Clock) -> N
     assert not waiting.done(), "a blocked retry is due, and no reason to claim"
     await bob.approve(REF)
     await waiting
+
+
+async def test_an_expired_check_is_all_that_a_claim_of_one_takes_meanwhile(queue: QueueService, clock: Clock) -> None:
+    await await_approval(queue)
+    await queue.enqueue_check(REF, NEWER)
+    await open_sweep(queue, TICK + 120, NEWER)
+    assert {claim.job.kind for claim in await take(queue, 2)} == {JobKind.PLAN, JobKind.CHECK}
+    await open_sweep(queue, TICK + 180, PlanVersion(3, "cccc"))
+    clock.advance(LIMITS.lease)
+    assert (await one(queue, "bob")).job.kind is JobKind.CHECK
+    assert (await one(queue, "bob")).job.kind is JobKind.PLAN

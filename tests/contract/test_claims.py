@@ -135,7 +135,7 @@ async def test_an_expired_planned_job_of_a_settled_sweep_is_dropped(queue: Queue
     await start(queue, 5)
     await one(queue)
     await open_sweep(queue, TICK + 60, NEWER)
-    clock.advance(LIMITS.lease + 1)
+    clock.advance(LIMITS.lease)
     claims = await take(queue, 5, "bob")
     assert [claim.job.kind for claim in claims] == [JobKind.PLAN]
     stats = await get_stats(queue)

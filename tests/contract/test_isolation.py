@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from kubesweep.queue.model import Claim, Settlement, SweepState, Window
+from kubesweep.queue.model import Claim, JobKind, Settlement, SweepState, Window
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock
 from tests.contract.helpers import (
@@ -69,6 +69,21 @@ async def test_a_claim_takes_no_job_of_another_schedule_whatever_its_state(queue
     stats = await get_stats(queue, OTHER)
     assert (stats.running, stats.ready) == (1, 2)
     assert {claim.id for claim in await take(queue, 9, "olga", ref=OTHER)} > {expiring.id}
+
+
+async def test_a_claim_drops_and_shortens_no_lease_of_another_schedule(queue: QueueService, clock: Clock) -> None:
+    await start(queue, 1)
+    await others(queue, 11)
+    await open_sweep(queue, TICK + 60, NEWER, ref=OTHER)
+    clock.advance(LIMITS.lease)
+    await queue.enqueue_check(OTHER, NEWER)
+    patient = msgspec.structs.replace(LIMITS, lease=100 * LIMITS.lease)
+    await take(queue, 1)
+    assert (await get_stats(queue, OTHER)).running == 1
+    (check,) = [claim for claim in await take(queue, 9, "olga", patient, OTHER) if claim.job.kind is JobKind.CHECK]
+    await take(queue, 1)
+    clock.advance(LIMITS.lease)
+    assert check.id not in {claim.id for claim in await take(queue, 9, "oscar", patient, OTHER)}
 
 
 async def test_a_claim_of_another_schedule_proves_nothing(queue: QueueService) -> None:

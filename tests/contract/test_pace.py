@@ -8,7 +8,7 @@ from kubesweep.errors import SpecError
 from kubesweep.queue.model import Budget, Limits, Pace
 from kubesweep.queue.service import QueueService
 from tests.contract.backends import Clock
-from tests.contract.helpers import REF, get_stats, start
+from tests.contract.helpers import REF, TICK, get_stats, start
 
 ROWS = 10
 FAST = Limits(rows_per_second=100.0)
@@ -55,6 +55,24 @@ async def test_a_lower_rate_of_the_caller_holds(queue: QueueService) -> None:
     await start(queue, *[ROWS] * 50)
     await queue.set_pace(REF, Pace.of(1000.0))
     assert await claimed(queue, Limits(rows_per_second=20.0)) == 3
+
+
+@pytest.mark.parametrize(
+    ("rate", "limits", "saved"),
+    [
+        (20.0, Limits(rows_per_second=20.0, burst=50.0), 50.0),
+        (20.0, Limits(rows_per_second=100.0, burst=1.0), 1.0),
+        (20.0, Limits(rows_per_second=100.0, burst=50.0), 20.0),
+        (1.0, Limits(rows_per_second=100.0), 1.0),
+        (0.0, Limits(rows_per_second=100.0), 100.0),
+    ],
+)
+async def test_a_rate_that_is_lower_than_the_callers_bounds_what_is_saved_up(
+    queue: QueueService, rate: float, limits: Limits, saved: float
+) -> None:
+    await start(queue, ROWS)
+    await queue.set_pace(REF, Pace.of(None, f"{rate:g}" if rate else "pause"))
+    assert (await queue.claim(REF, "ann", 0, limits)).budget == Budget(saved, TICK)
 
 
 async def test_without_a_rate_the_caller_decides(queue: QueueService) -> None:
