@@ -38,7 +38,7 @@ async def test_a_claim_takes_no_more_than_it_wants_of_each_kind_and_the_oldest(
     await one(queue)
     clock.advance(1)
     _, failing = await take(queue, 2)
-    await settle(queue, Settlement(failing, retry=(*retry(1, 2, delay=5), *retry(1, 2, 3, delay=3))))
+    await settle(queue, Settlement(failing, retry=(*retry(1, 2, delay=5), *retry(3, delay=3))))
     clock.advance(LIMITS.lease)
     claimed = [rows_of(await take(queue, want, "bob")) for want in (1, 2, 2, 9)]
     assert claimed == [[11], [12, 1], [2, 14], [15, 16]]

@@ -75,6 +75,22 @@ async def test_a_probe_passes_an_open_breaker_and_reports_that_the_queue_is_avai
     assert not (await queue.stats(REF)).known
 
 
+async def test_the_log_says_once_that_the_queue_responds_is_unavailable_and_is_available_again(
+    flaky: Flaky, now: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = GuardedQueue(flaky, "install0", lambda: None)
+    with caplog.at_level("INFO", logger=guarded_queue.log.name):
+        for error in (None, None, Outage("QueueUnreachable", "no route"), Outage("QueueUnreachable", "timeout"), None):
+            flaky.error = error
+            await queue.probe()
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        "the queue responds",
+        "the queue is unavailable: no route",
+        "the queue is available again",
+    ]
+
+
 async def test_every_probe_says_whether_the_queue_responds_also_without_a_schedule(
     flaky: Flaky, now: list[float]
 ) -> None:

@@ -14,7 +14,7 @@ from kubesweep.api.plan import Effect, Plan, RowLimits, Webhook
 from kubesweep.errors import Outage, Reject, RowError, Skip
 from kubesweep.queue.model import Claim, Job, JobKind, Key, SweepState
 from kubesweep_worker.effects.base import BatchRefused, Delivery, RowOutcome
-from kubesweep_worker.flow_control.receiver_health import MAX_FAILURES_IN_A_ROW
+from kubesweep_worker.flow_control.receiver_health import MAX_FAILURES_IN_A_ROW, ReceiverHealth
 from kubesweep_worker.in_flight import JobRun
 from kubesweep_worker.jobs.effect_job import sub_batch_rows
 from kubesweep_worker.jobs.rows.batch_delivery import deliver_sub_batch
@@ -133,6 +133,16 @@ async def test_a_call_that_fails_is_one_failure_of_the_receiver(bench: Workbench
     bench.plan, bench.effect.sent = batches(2), []
     assert len((await delivered(bench)).undelivered) == 50
     assert len(bench.effect.sent) == MAX_FAILURES_IN_A_ROW
+
+
+async def test_rows_that_always_fail_prove_nothing_about_the_receiver_and_end_their_own_job(bench: Workbench) -> None:
+    def away(call: Sequence[Delivery]) -> Sequence[RowOutcome]:
+        raise Outage("Http503", "the receiver answered 503")
+
+    bench.plan, bench.effect.answer, health = batches(2), away, ReceiverHealth()
+    again = Job(JobKind.KEYS, keys=tuple(key(n) for n in range(50)), rows=50, is_retry=True, attempt=2)
+    await delivered(bench, job=again, receiver_health=health)
+    assert (len(bench.effect.sent), health.failing) == (MAX_FAILURES_IN_A_ROW, False)
 
 
 async def test_the_rate_limit_counts_rows_and_the_concurrency_calls(bench: Workbench) -> None:

@@ -46,7 +46,7 @@ def lag(*seconds: float) -> list[Decision]:
 def test_the_closer_to_the_limit_the_slower(seconds: float, factor: float, message: str) -> None:
     (decision,) = lag(seconds)
     assert (decision.factor, decision.message) == (factor, message)
-    assert (decision.throttle is None) == (factor == 1.0)
+    assert (decision.throttle is None, decision.yields) == (factor == 1.0, False)
 
 
 def test_it_is_slower_at_once_and_faster_step_by_step() -> None:

@@ -16,8 +16,7 @@ from kubesweep_worker.phases import WRITE
 from kubesweep_worker.settings import WorkerSettings
 from tests.unit.worker.test_rate_limiter import Clock, a_run
 
-LAG = HealthLimits(replay_lag=2.0)
-AUTO = HealthLimits(replay_lag=2.0, lock_waits=5.0, yields=True)
+LAG, AUTO = HealthLimits(replay_lag=2.0), HealthLimits(replay_lag=2.0, lock_waits=5.0, yields=True)
 TENTH = Decision(0.1, "ActiveSessions", yields=True)
 FULL, HALF, PAUSED = Decision(1.0), Decision(0.5, "ReplayLag"), Decision(0.0, "ReplayLag")
 
@@ -77,12 +76,12 @@ async def test_the_first_write_waits_for_a_sample() -> None:
     assert await bench.write() == 0
 
 
-async def test_a_pause_lasts_until_the_decision_changes() -> None:
-    bench = Bench()
+async def test_a_pause_lasts_until_the_decision_changes_and_is_not_idle() -> None:
+    bench, idle = Bench(), set[bool]()
     bench.admission.decide(PAUSED)
-    bench.then = [*[lambda: None] * 9, lambda: bench.admission.decide(FULL)]
+    bench.then = [*[lambda: idle.add(bench.admission.idle)] * 9, lambda: bench.admission.decide(FULL)]
     assert await bench.write() == 10 * SLEEP
-    assert bench.probes == 0
+    assert (bench.probes, idle) == (0, {False})
 
 
 @pytest.mark.parametrize("decision", [None, Decision(0.0, UNKNOWN)])

@@ -70,7 +70,7 @@ local function take_expired(jobs, consumer, want, until_, blocked)
       if entry then sweep, kind = parse_start(entry[2][2]) end
       if not owner or not entry or is_obsolete(sweep, kind) then
         remove({id})
-        if entry and kind == 'p' then drop_planned_job(sweep) end
+        if kind == 'p' then drop_planned_job(sweep) end
       elseif blocked and kind == 'h' then
         block_expired(id, entry, owner[4])
       elseif #jobs < 3 * want and (not args.own_expired_only or owner[2] == consumer) then
