@@ -88,6 +88,8 @@ async def test_retries_that_waited_were_delayed_or_were_claimed_before_are_block
     assert {claim.job.keys: claim.delivery for claim in claimed if claim.job.is_retry} == {
         (key(1),): 1, (key(2),): 1, (key(3),): 1, (key(4),): 2,
     }  # fmt: skip
+    done = [Settlement(claim, applied=1) for claim in claimed if claim.job.is_retry]
+    assert (await settle(queue, *done)).lost == ()
 
 
 async def test_rows_in_retry_that_a_person_wants_now_wait_for_the_approval(queue: QueueService) -> None:

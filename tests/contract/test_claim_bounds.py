@@ -7,7 +7,7 @@ import pytest
 
 from kubesweep.queue.model import LONGEST_LEASE, Claim, Limits, Settlement
 from kubesweep.queue.service import QueueService
-from tests.contract.backends import Clock, Open
+from tests.contract.backends import Clock
 from tests.contract.helpers import (
     LIMITS,
     NEWER,
@@ -38,10 +38,11 @@ async def test_a_claim_takes_no_more_than_it_wants_of_each_kind_and_the_oldest(
     await one(queue)
     clock.advance(1)
     _, failing = await take(queue, 2)
-    await settle(queue, Settlement(failing, retry=(*retry(1, 2, delay=5), *retry(3, delay=3))))
+    later = (*retry(1, 2, delay=5), *retry(3, delay=3), *retry(4, 5, 6, delay=4))
+    await settle(queue, Settlement(failing, retry=later))
     clock.advance(LIMITS.lease)
-    claimed = [rows_of(await take(queue, want, "bob")) for want in (1, 2, 2, 9)]
-    assert claimed == [[11], [12, 1], [2, 14], [15, 16]]
+    claimed = [rows_of(await take(queue, want, "bob")) for want in (1, 2, 3, 9)]
+    assert claimed == [[11], [12, 1], [3, 2, 14], [15, 16]]
 
 
 async def test_a_retry_is_claimed_at_the_moment_when_it_is_due(queue: QueueService, clock: Clock) -> None:
@@ -69,13 +70,20 @@ async def test_a_job_of_an_ended_sweep_is_its_owners_until_the_lease_ends(queue:
     assert (await settle(queue, Settlement(claim, applied=5))).lost == ()
 
 
-async def test_an_owner_finds_its_expired_lease_behind_many_of_others(queue: QueueService, clock: Clock) -> None:
-    await start(queue, *[1] * 150, 7)
-    await take(queue, 150, "dead")
-    clock.advance(1)
-    await one(queue)
+async def test_a_waiting_job_of_an_ended_sweep_is_dropped(queue: QueueService) -> None:
+    await start(queue, 5, 5)
+    newer = await open_sweep(queue, TICK + 60, NEWER)
+    assert {claim.job.sweep for claim in await take(queue, 5)} == {newer.sweep}
+    assert (await get_stats(queue)).history[0].open_jobs == 0
+
+
+async def test_an_owner_finds_its_expired_leases_among_many_of_others(queue: QueueService, clock: Clock) -> None:
+    await start(queue, *[1] * 70, 7, *[1] * 70, 8)
+    for want, who in ((70, "dead"), (1, "ann"), (70, "dead"), (1, "ann")):
+        await take(queue, want, who)
+        clock.advance(1)
     clock.advance(LIMITS.lease)
-    assert rows_of(await take(queue, 1, limits=SPARING)) == [7]
+    assert [rows_of(await take(queue, 1, limits=SPARING)) for _ in range(3)] == [[7], [8], []]
 
 
 async def test_a_worker_that_was_cut_off_leaves_the_expired_retries_of_others_too(
@@ -126,15 +134,6 @@ async def test_a_single_row_is_refunded(queue: QueueService) -> None:
     await start(queue, 101)
     await settle(queue, Settlement(await one(queue, limits=SLOW), applied=100, skipped=1), limits=SLOW)
     assert (await queue.reserve(REF, 0, SLOW)).rows == 0.0
-
-
-async def test_a_single_row_that_is_refunded_wakes_a_worker(make_queue: Open) -> None:
-    ann, bob = make_queue(), make_queue()
-    await start(ann, 101, 10)
-    await one(ann, limits=SLOW)
-    assert (await bob.claim(REF, "bob", 1, SLOW)).jobs == ()
-    await ann.reserve(REF, -1, SLOW)
-    assert len((await bob.claim_next(REF, "bob", 1, SLOW, 3600.0)).jobs) == 1
 
 
 async def test_a_reservation_is_refused_beyond_the_rows_of_a_second_not_at_them(queue: QueueService) -> None:

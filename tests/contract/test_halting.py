@@ -158,6 +158,16 @@ async def test_the_bound_is_one_for_each_origin(queue: QueueService) -> None:
     assert (await get_stats(queue)).dead == 4
 
 
+@pytest.mark.parametrize(("before", "now"), [("", "new(id) #2"), ("old(id) #1", "")])
+async def test_rows_without_an_origin_count_with_those_of_every_origin(
+    queue: QueueService, before: str, now: str
+) -> None:
+    await make_dead_letters(queue, 1, 2, origin=before)
+    sweep = await start(queue, 3, 5, tick=TICK + 60, origin=now)
+    settled = await settle(queue, Settlement(await one(queue), dead=failed(3)), limits=Limits(halt_above=2))
+    assert settled.halted == (sweep,)
+
+
 async def test_a_sweep_none_of_whose_rows_fail_continues_despite_many_excluded_rows(queue: QueueService) -> None:
     few = Limits(halt_above=2)
     await make_dead_letters(queue, 1, 2, 3)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 
 import pytest
 import redis
 
 from kubesweep.queue.model import (
+    ATTEMPTS,
     FailedRow,
     Finding,
     OpenResult,
@@ -80,6 +82,21 @@ async def test_keys_that_are_created_later_expire_too(redis_server: Server, queu
         found = {name: client.ttl(name) for name in client.keys("*")}
     assert found.keys() == {*(f"{REF.prefix}:{name}" for name in KEY_NAMES), f"control:{REF.prefix}"}
     assert min(found.values()) > 0
+
+
+async def test_of_a_row_that_fails_for_ever_only_the_latest_attempts_are_stored(
+    redis_server: Server, queue: RedisQueue
+) -> None:
+    await planned(queue, 1)
+    (claim,) = (await queue.claim(REF, "ann", 1, LIMITS)).jobs
+    for attempt in range(ATTEMPTS + 3):
+        again = Retry((FailedRow(("0",), f"Error{attempt}", ""),), attempt + 2, 0.0)
+        await queue.settle(REF, "ann", [Settlement(claim, retry=(again,))], 0, LIMITS)
+        (claim,) = (await queue.claim(REF, "ann", 1, LIMITS)).jobs
+    with redis_server.client() as client:
+        (record,) = client.hvals(f"{REF.prefix}:excluded")
+    errors = [error for _, error, _ in json.loads(record)["a"]]
+    assert errors == [f"Error{attempt}" for attempt in range(3, ATTEMPTS + 3)]
 
 
 async def test_only_a_tick_puts_off_the_end_of_a_key(redis_server: Server, queue: RedisQueue) -> None:

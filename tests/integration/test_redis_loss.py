@@ -121,6 +121,24 @@ async def test_half_a_queue_is_lost_and_the_next_tick_recovers_it(
     assert plan.job.sweep == opened.sweep
 
 
+@pytest.mark.parametrize("part", ["owner", "entry"])
+async def test_a_lease_of_a_job_that_is_lost_is_dropped_and_keeps_no_other_from_a_claim(
+    redis_server: Server, queue: RedisQueue, part: str
+) -> None:
+    await planned(queue, 2)
+    lost, kept = (await queue.claim(REF, "ann", 2, LIMITS)).jobs
+    with redis_server.client() as client:
+        if part == "owner":
+            client.xack(f"{REF.prefix}:work", "w", lost.id)
+        else:
+            client.xdel(f"{REF.prefix}:work", lost.id)
+        client.zadd(f"{REF.prefix}:leases", {lost.id: 1.0, kept.id: 1.0})
+    (again,) = (await queue.claim(REF, "bob", 5, LIMITS)).jobs
+    assert (again.id, again.delivery) == (kept.id, 2)
+    (stats,) = await queue.stats([REF])
+    assert stats.running == 1
+
+
 @pytest.mark.parametrize("part", ["meta", "work"])
 async def test_a_pace_that_outlives_half_a_queue_was_not_set_since(
     redis_server: Server, queue: RedisQueue, part: str
