@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from kubesweep_worker.flow_control.claim_breaker import BreakerState, ClaimBreak
 from kubesweep_worker.flow_control.receiver_health import ReceiverHealth
 from kubesweep_worker.jobs.plan_job import window_rows
 from kubesweep_worker.jobs.plan_match import PlanMatch, match_plan
-from kubesweep_worker.jobs.redelivery import RedeliveryPolicy, redelivery_policy
+from kubesweep_worker.jobs.redelivery import RedeliveryPolicy, redelivery_policy, with_crash, without_crash
 from kubesweep_worker.jobs.rows.settlement import RowFailure, RowResults, build_settlement
 from tests.kits.worker import a_plan, key
 
@@ -85,6 +86,18 @@ def test_rows_without_a_known_cause_keep_their_attempt_number() -> None:
     assert s.retry[1].delay == 60.0
 
 
+@pytest.mark.parametrize(("attempt", "alive"), [(1, True), (2, True), (3, False), (4, False)])
+def test_a_row_is_retried_with_the_next_attempt_or_dead_and_never_both(attempt: int, alive: bool) -> None:
+    failed = [RowFailure(key(1), "E", "m"), RowFailure(key(2), "E", "m", retry_after=60.0)]
+    final = RowFailure(key(3), "E", "m", final=True)
+    s = build_settlement(
+        a_claim(attempt=attempt), RowResults(failed=[*failed, final]), RetryPolicy(max_attempts=3), lambda: 0.0
+    )
+    retried = [(row.key, group.attempt) for group in s.retry for row in group.rows]
+    assert retried == ([(key(1), attempt + 1), (key(2), attempt + 1)] if alive else [])
+    assert [row.key for row in s.dead] == [key(n) for n in ((3,) if alive else (1, 2, 3))]
+
+
 def test_a_reject_dies_at_once_and_messages_are_bounded() -> None:
     s = build_settlement(
         a_claim(), RowResults(failed=[RowFailure.of(key(1), Reject("x" * 5000))]), RetryPolicy(), lambda: 0.5
@@ -109,6 +122,7 @@ def test_a_reject_dies_at_once_and_messages_are_bounded() -> None:
         (2, {"rows": 1}, RedeliveryPolicy.NORMAL),
         (99, {"rows": 1, "crashes": 4}, RedeliveryPolicy.ALONE),
         (3, {"rows": 1, "crashes": 5}, RedeliveryPolicy.GIVE_UP),
+        (5, {"rows": 2, "crashes": 5}, RedeliveryPolicy.BISECT),
         (2, {"kind": JobKind.PLAN, "rows": 0}, RedeliveryPolicy.NORMAL),
         (3, {"kind": JobKind.PLAN, "rows": 0}, RedeliveryPolicy.ALONE),
         (99, {"kind": JobKind.PLAN, "rows": 0, "crashes": 4}, RedeliveryPolicy.ALONE),
@@ -121,6 +135,18 @@ def test_a_job_that_crashes_workers_is_isolated_in_steps(
     delivery: int, job: dict[str, Any], expected: RedeliveryPolicy
 ) -> None:
     assert redelivery_policy(a_claim(delivery, **job)) is expected
+
+
+@pytest.mark.parametrize("job", [{"kind": JobKind.PLAN, "rows": 0}, {"kind": JobKind.CHECK, "rows": 0}, {"rows": 1}])
+def test_a_job_that_is_not_divided_records_a_crash_and_takes_it_back(job: dict[str, Any]) -> None:
+    claim = a_claim(3, crashes=2, **job)
+    crashed = with_crash(claim.job)
+    assert crashed == msgspec.structs.replace(claim.job, crashes=3)
+    assert [without_crash(a_claim(3, crashes=before, **job)).job.crashes for before in (3, 1, 0)] == [2, 0, 0]
+
+
+def test_a_job_of_several_rows_records_no_crash() -> None:
+    assert with_crash(a_claim(3, rows=2).job) is None
 
 
 def test_only_a_strictly_newer_plan_makes_the_worker_step_aside() -> None:

@@ -187,3 +187,18 @@ def test_a_cap_that_is_reached_at_the_end_of_the_table_lets_the_next_sweep_begin
     plan = a_plan(limits=RowLimits(max_rows_per_sweep=4))
     window: Window = window_of(Cuts((Cut(Range(key(5), key(9)), 4),), 4, None), STEP, plan, "now")
     assert (window.next, window.capped, window.stopped) == (None, True, "")
+
+
+@pytest.mark.parametrize("mode", ["Enforce", "DryRun"])
+def test_a_window_before_the_end_of_the_table_continues_at_its_cursor(mode: str) -> None:
+    step, plan = msgspec.structs.replace(STEP, crashes=2, planned=3), a_plan(mode=mode)
+    window = window_of(Cuts((Cut(Range(key(5), key(7)), 4),), 4, key(7)), step, plan, "now")
+    assert window.next == msgspec.structs.replace(step, plan=plan.version, low=key(7), planned=7, crashes=0)
+    assert (window.capped, window.stopped, window.planned) == (False, "", 4)
+    assert [job.rows for job in window.jobs] == ([4] if mode == "Enforce" else [])
+
+
+def test_a_cap_that_is_reached_at_the_last_row_of_the_sweep_is_no_cap() -> None:
+    step, plan = msgspec.structs.replace(STEP, wrap=None), a_plan(limits=RowLimits(max_rows_per_sweep=4))
+    window = window_of(Cuts((Cut(Range(key(5), key(9)), 4),), 4, None), step, plan, "now")
+    assert (window.next, window.capped, window.stopped) == (None, False, "")

@@ -64,6 +64,23 @@ def test_a_row_waits_no_longer_than_it_asked_because_of_another() -> None:
     assert delays(1, DAY, None, 1.2, 100, 110, 3600) == [(2.0, 1), (1.2, 2), (110.0, 2), (3600.0, 1), (DAY, 1)]
 
 
+@pytest.mark.parametrize(
+    ("asked", "retries"),
+    [
+        ((0.5,), [(0.5, 1)]),
+        ((1, 2), [(2.0, 2)]),
+        ((1, 2.1), [(1.0, 1), (2.1, 1)]),
+        ((100, 125), [(125.0, 2)]),
+        ((100, 125.1), [(100.0, 1), (125.1, 1)]),
+        ((100, 120, 140), [(120.0, 2), (140.0, 1)]),
+    ],
+)
+def test_rows_share_a_retry_within_a_second_or_a_quarter_of_the_shortest_delay(
+    asked: tuple[float, ...], retries: list[tuple[float, int]]
+) -> None:
+    assert delays(*asked) == retries
+
+
 def test_rows_without_a_known_cause_wait_each_for_itself_too() -> None:
     assert delays(None, DAY, 1, 60, unspent=True) == [(16.0, 2), (60.0, 1), (DAY, 1)]
 

@@ -19,7 +19,7 @@ from enum import Enum, auto
 
 import msgspec
 
-from kubesweep.queue.model import Claim, Job, JobKind
+from kubesweep.queue.model import Claim, Job
 
 ALONE_FROM = 3  # deliveries
 BISECT_FROM = 5  # deliveries
@@ -40,7 +40,7 @@ def deliveries_alone(claim: Claim) -> int:
 
 def with_crash(job: Job) -> Job | None:
     """The job with a crash recorded before it runs alone; None for a job of several rows, which is bisected, never given up."""
-    if job.kind in (JobKind.RANGE, JobKind.KEYS) and job.rows > 1:
+    if job.rows > 1:
         return None
     return msgspec.structs.replace(job, crashes=job.crashes + 1)
 
@@ -53,11 +53,7 @@ def without_crash(claim: Claim) -> Claim:
 
 def redelivery_policy(claim: Claim) -> RedeliveryPolicy:
     job = claim.job
-    if job.kind in (JobKind.PLAN, JobKind.CHECK):
-        if job.crashes >= MAX_CRASHES:
-            return RedeliveryPolicy.GIVE_UP
-        return RedeliveryPolicy.ALONE if claim.delivery >= ALONE_FROM else RedeliveryPolicy.NORMAL
-    if job.rows <= 1:
+    if job.rows <= 1:  # so do plans and checks, which have none
         if job.crashes >= MAX_CRASHES:
             return RedeliveryPolicy.GIVE_UP
         return RedeliveryPolicy.ALONE if job.suspect or claim.delivery >= ALONE_FROM else RedeliveryPolicy.NORMAL

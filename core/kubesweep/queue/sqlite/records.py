@@ -58,7 +58,7 @@ class Schedule(NamedTuple):
         most, rate = (pace.rate if pace else None), limits.rows_per_second
         if not most or (rate and rate <= most):
             return limits
-        return msgspec.structs.replace(limits, rows_per_second=most, burst=min(limits.saved or most, most))
+        return msgspec.structs.replace(limits, rows_per_second=most, burst=min(limits.saved, most))
 
     def budget(self, rate: float, most: float, now: float) -> float:
         """The tokens that are left now; a negative number is a debt. At most ``most`` are saved up."""

@@ -137,8 +137,6 @@ def retries_and_dead_rows(
 
     Failed rows share one Retry; rows that requested their own delay share one with rows of a similar delay.
     """
-    if not failed:
-        return (), ()
     dead = tuple(f.row for f in failed if f.final or attempt >= policy.max_attempts)
     alive = [f for f in failed if not (f.final or attempt >= policy.max_attempts)]
     out = []
