@@ -76,7 +76,7 @@ def missed(
     the two readings differ, and the answer is None: a false alarm is worse than none.
     """
     tick = due(ticks, now=now - limit, since=since, last=last)
-    if tick is not None and fired is not None and fired > since and ticks.latest(fired) != fired:
+    if fired is not None and fired > since and ticks.latest(fired) != fired:
         return None
     return tick
 

@@ -179,6 +179,22 @@ async def test_a_retry_of_the_same_plan_waits_and_a_claimed_one_is_left_alone(
     assert (await queue.excluded(REF)).keys == frozenset()
 
 
+async def test_only_an_edit_cancels_a_retry_whose_worker_crashed_after_the_edit_before(
+    queue: QueueService, clock: Clock
+) -> None:
+    await start(queue, 1)
+    await settle(queue, Settlement(await one(queue), retry=retry(1, delay=5)))
+    clock.advance(6)
+    crashed = await one(queue)
+    await start(queue, tick=TICK + 60, plan=NEWER)
+    clock.advance(LIMITS.lease + 1)
+    again = await one(queue, "bob")
+    assert again.job == crashed.job
+    await released(queue, again)
+    await open_sweep(queue, TICK + 120, NEWER)
+    assert (await queue.excluded(REF)).keys == {key(1)}
+
+
 async def test_an_edit_cancels_a_retry_that_was_released_and_leaves_replays_and_dead_letters(
     queue: QueueService, clock: Clock
 ) -> None:

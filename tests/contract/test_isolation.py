@@ -158,6 +158,14 @@ async def test_rows_that_fail_are_excluded_in_their_schedule_only(queue: QueueSe
     assert (await get_stats(queue)).ready == 0
 
 
+async def test_a_tick_of_another_schedule_is_not_counted(queue: QueueService) -> None:
+    await open_sweep(queue)
+    before = await get_stats(queue)
+    await open_sweep(queue, TICK + 60, ref=OTHER)
+    after = await get_stats(queue)
+    assert (after.last_tick, after.ticks) == (before.last_tick, before.ticks)
+
+
 async def test_dead_letters_of_another_schedule_are_not_purged_by_age(queue: QueueService, clock: Clock) -> None:
     (claim,) = await others(queue, 1)
     await queue.settle(OTHER, "olga", [Settlement(claim, dead=failed(1))], 0, LIMITS)

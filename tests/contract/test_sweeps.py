@@ -71,6 +71,25 @@ async def test_a_request_with_a_dedup_key_is_deduplicated_by_it_and_not_by_its_t
     assert elsewhere.sweep != made.sweep
 
 
+async def test_a_request_with_a_dedup_key_at_the_last_tick_is_opened_right_after_it(queue: QueueService) -> None:
+    await finished(queue)
+    assert (await open_sweep(queue, TICK, dedup_key="job/1")).answer is OpenResult.ENQUEUED
+    assert (await get_stats(queue)).last_tick == TICK + BEHIND
+
+
+async def test_a_request_with_a_dedup_key_after_the_last_tick_keeps_its_time(queue: QueueService) -> None:
+    await finished(queue)
+    assert (await open_sweep(queue, TICK + 60, dedup_key="job/1")).answer is OpenResult.ENQUEUED
+    assert (await get_stats(queue)).last_tick == TICK + 60
+
+
+async def test_a_sweep_that_ended_keeps_its_state_when_the_next_one_starts(queue: QueueService) -> None:
+    await finished(queue)
+    await open_sweep(queue, TICK + 60, NEWER)
+    (before,) = (await get_stats(queue)).history
+    assert (before.state, before.reason) == (SweepState.COMPLETED, "")
+
+
 async def test_a_tick_that_finds_a_sweep_unsettled_is_forbidden_and_moves_the_last_tick(queue: QueueService) -> None:
     sweep = await start(queue, 5)
     again = await open_sweep(queue, TICK + 60)
@@ -82,8 +101,9 @@ async def test_a_tick_that_finds_a_sweep_unsettled_is_forbidden_and_moves_the_la
 
 async def test_a_tick_past_its_deadline_is_late_and_moves_the_last_tick(queue: QueueService, clock: Clock) -> None:
     clock.advance(301)
-    assert (await open_sweep(queue, TICK, deadline=300)).answer is OpenResult.LATE
-    assert (await open_sweep(queue, TICK, deadline=900)).answer is OpenResult.DUPLICATE
+    late, known = await open_sweep(queue, TICK, deadline=300), await open_sweep(queue, TICK, deadline=900)
+    assert (late.answer, late.sweep) == (OpenResult.LATE, "")
+    assert (known.answer, known.sweep) == (OpenResult.DUPLICATE, "")
     stats = await get_stats(queue)
     assert (stats.last_tick, stats.sweep, stats.ready) == (TICK, None, 0)
     assert stats.ticks == TickCounts(late=1, duplicate=1)

@@ -31,7 +31,7 @@ def due_tick(observation: Observation) -> float | None:
     if schedule is None or schedule.spec.every is None or observation.plan is None or observation.stats is None:
         return None
     since = active_since(observation)
-    if suspended(observation) or since is None:
+    if since is None:
         return None
     return scheduling.due(schedule.spec.ticks, now=observation.now, since=since, last=last_tick(observation))
 

@@ -157,6 +157,12 @@ async def test_a_queue_that_forgot_the_last_tick_does_not_make_it_tick_again(clo
     assert await tick(clockwork) is None
 
 
+async def test_a_refused_spec_does_not_tick(clockwork: ScheduleSimulation) -> None:
+    clockwork.wait(600)
+    clockwork.refusal = SpecError("UnknownField", "match[0]: no such field")
+    assert await tick(clockwork) is None
+
+
 async def test_without_the_queue_nothing_is_due(clockwork: ScheduleSimulation) -> None:
     clockwork.wait(600)
     clockwork.outage = Outage("QueueUnreachable", "cannot be reached")

@@ -14,7 +14,7 @@ from kubesweep import scheduling
 from kubesweep.api.compile import compile_plan
 from kubesweep.api.models.spec import SweepSchedule
 from kubesweep.api.plan import Plan
-from kubesweep.queue.model import PlanVersion, Stats, Sweep, SweepState
+from kubesweep.queue.model import PlanVersion, ScheduleRef, Stats, Sweep, SweepState
 from kubesweep.scheduling import Activation, activation, arrival_limit, due, missed
 from kubesweep.ticks import Cron, Every
 
@@ -122,16 +122,30 @@ def test_equal_causes_are_one_sweep_and_different_causes_are_two(plan: Plan) -> 
         scheduling.recovery_request(plan, "a", 61.0),
         scheduling.edit_request(plan, old, 61.0),
         scheduling.trigger_request(plan, "b", 61.0),
+        scheduling.recovery_request(plan, "b", 61.0),
     )
     again = (
         scheduling.repeat_request(a_sweep("x", plan.version), "a", 99.0),
         scheduling.recovery_request(plan, "a", 99.0),
         scheduling.edit_request(plan, old, 99.0),
         scheduling.trigger_request(plan, "b", 99.0),
+        scheduling.recovery_request(plan, "b", 99.0),
     )
     ids = [one.sweep_id(plan.ref) for one in first if one is not None]
-    assert len(set(ids)) == 4
+    assert len(set(ids)) == 5
     assert ids == [one.sweep_id(plan.ref) for one in again if one is not None]
+
+
+@pytest.mark.parametrize("other", [{"install": "inst0002"}, {"uid": "8b5f6f0e-0000-4000-8000-000000000002"}], ids=str)
+def test_one_cause_is_another_sweep_of_another_schedule(plan: Plan, other: dict[str, str]) -> None:
+    ref = ScheduleRef("inst0001", "default", "carts", "8b5f6f0e-0000-4000-8000-000000000001")
+    request = scheduling.trigger_request(plan, "a", 61.0)
+    assert request.sweep_id(ref) == request.sweep_id(ref)
+    assert request.sweep_id(ref) != request.sweep_id(msgspec.structs.replace(ref, **other))
+
+
+def test_no_tick_is_due_before_the_first_of_cron() -> None:
+    assert due(Cron("0 0 29 2 *"), now=86400.0, since=0.0) is None
 
 
 def test_without_the_file_no_dead_letter_is_purged_early(plan: Plan) -> None:

@@ -129,6 +129,7 @@ def remembered(con: sqlite3.Connection, schedule: int, most: int) -> list[Sweep]
 
 
 def sweep_by_id(con: sqlite3.Connection, schedule: int, sweep: str) -> Sweep | None:
+    """Without the number of its open jobs, which no operation on one sweep needs."""
     row = con.execute(statements("sweep")["by_id"], {"id": sweep, "schedule": schedule}).fetchone()
     return None if row is None else _sweep(row)
 

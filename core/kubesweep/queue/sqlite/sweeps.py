@@ -60,7 +60,7 @@ def open_sweep(con: sqlite3.Connection, now: float, ref: ScheduleRef, request: S
         schedule = schedule._replace(last_tick=None)
     if request.dedup_key is not None and schedule.last_tick is not None and tick <= schedule.last_tick:
         tick = schedule.last_tick + BEHIND
-    known = request.dedup_key is not None and sweep_by_id(con, schedule.id, id_) is not None
+    known = sweep_by_id(con, schedule.id, id_) is not None
     answer = OpenResult.DUPLICATE if known else _answer(schedule, latest, request, tick, now)
     con.execute(statements("schedule")["count_tick"], {"schedule": schedule.id, "answer": answer, "tick": tick})
     if answer is OpenResult.FORBIDDEN and latest is not None:

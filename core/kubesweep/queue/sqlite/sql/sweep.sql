@@ -16,7 +16,7 @@ LIMIT :most;
 SELECT s.id, s.tick, s.generation, s.hash, s.mode, s.state, s.reason, s.message, s.cutoff, s.started, s.finished,
        s.planned, s.applied, s.skipped, s.unconfirmed, s.retrying, s.dead, s.capped, s.samples, s.stopped,
        s.stale, s.oldest, s.unknown, s.estimated, s.approved, s.newest,
-       (SELECT count(*) FROM job AS j WHERE j.sweep = s.id AND j.is_retry = 0) AS open_jobs
+       0 AS open_jobs
 FROM sweep AS s
 WHERE s.id = :id AND s.schedule = :schedule;
 
