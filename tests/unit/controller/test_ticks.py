@@ -161,12 +161,8 @@ async def test_a_refused_spec_does_not_tick(clockwork: ScheduleSimulation) -> No
     clockwork.wait(600)
     clockwork.refusal = SpecError("UnknownField", "match[0]: no such field")
     assert await tick(clockwork) is None
-
-
-async def test_without_the_queue_nothing_is_due(clockwork: ScheduleSimulation) -> None:
-    clockwork.wait(600)
-    clockwork.outage = Outage("QueueUnreachable", "cannot be reached")
-    assert await tick(clockwork) is None
+    clockwork.refusal, clockwork.outage = None, Outage("QueueUnreachable", "cannot be reached")
+    assert await tick(clockwork) is None, "nothing is due without the queue either"
 
 
 async def test_a_cronjob_decides_the_ticks_of_cron(sim: ScheduleSimulation) -> None:
