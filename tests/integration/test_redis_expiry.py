@@ -76,6 +76,8 @@ async def test_keys_that_are_created_later_expire_too(redis_server: Server, queu
         Settlement(three, rest=three.job),
     ]
     await queue.settle(REF, "ann", done, 1, LIMITS)
+    with redis_server.client() as client:
+        assert client.ttl(f"{REF.prefix}:early") > 0, "before anything puts off the end of every key"
     await queue.report(REF, Finding("Effect", True, "Fine", "", PLAN))
     await queue.pause(REF, False)
     with redis_server.client() as client:

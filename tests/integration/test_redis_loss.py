@@ -121,6 +121,16 @@ async def test_half_a_queue_is_lost_and_the_next_tick_recovers_it(
     assert plan.job.sweep == opened.sweep
 
 
+async def test_a_waiting_job_of_a_sweep_that_is_lost_is_dropped(redis_server: Server, queue: RedisQueue) -> None:
+    await planned(queue, 2)
+    await queue.enqueue_check(REF, PLAN)
+    with redis_server.client() as client:
+        client.unlink(f"{REF.prefix}:sweeps")
+    assert [claim.job.kind for claim in (await queue.claim(REF, "ann", 5, LIMITS)).jobs] == [JobKind.CHECK]
+    (stats,) = await queue.stats([REF])
+    assert (stats.ready, stats.running) == (0, 1)
+
+
 @pytest.mark.parametrize("part", ["owner", "entry"])
 async def test_a_lease_of_a_job_that_is_lost_is_dropped_and_keeps_no_other_from_a_claim(
     redis_server: Server, queue: RedisQueue, part: str

@@ -13,6 +13,7 @@ from kubesweep.queue.model import (
     FailedRow,
     Job,
     JobKind,
+    Limits,
     Retry,
     Settlement,
     SweepRequest,
@@ -22,7 +23,7 @@ from kubesweep.queue.model import (
 from kubesweep.queue.redis.queue import RedisQueue
 from kubesweep.queue.service import QueueService
 from tests.integration.one_row import KINDS
-from tests.integration.redis_sweeps import LIMITS, PLAN, REF
+from tests.integration.redis_sweeps import LIMITS, PLAN, REF, planned
 from tests.kits.deadlines import scaled
 from tests.kits.servers import Server
 
@@ -63,6 +64,20 @@ async def test_whatever_brings_work_ends_a_wait(redis_server: Server, queue: Red
     await ended_by(other.replay(REF))
     await other.pause(REF, True)
     await ended_by(other.pause(REF, False))
+    await other.close()
+
+
+async def test_a_single_row_that_is_refunded_ends_the_wait_for_the_end_of_a_debt(
+    redis_server: Server, queue: RedisQueue
+) -> None:
+    other, slow = RedisQueue(redis_server.url), Limits(rows_per_second=0.001, lease=3600.0)
+    await planned(other, 2)
+    await other.claim(REF, "ann", 1, slow)
+    waiting = asyncio.create_task(queue.claim_next(REF, "bob", 1, slow, 3600.0))
+    await redis_server.until_a_client_blocks()
+    assert (await other.reserve(REF, -1, slow)).rows < 0
+    async with asyncio.timeout(scaled(60)):
+        assert len((await waiting).jobs) == 1
     await other.close()
 
 
