@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from kubesweep.api.plan import Source
 from kubesweep.errors import Outage, RowError
-from kubesweep.queue.model import SweepState
+from kubesweep.queue.model import HealthLimits, Pace, SweepState
+from kubesweep_worker.effects.base import Delivery
+from kubesweep_worker.phases import THROTTLED
+from tests.kits import polling
+from tests.kits.deadlines import scaled
 from tests.kits.worker import MemorySource, ScriptedEffect, Workbench, a_plan, key, with_effect
 
 
@@ -89,3 +95,35 @@ async def test_an_effect_that_failed_is_tried_again(bench: Workbench) -> None:
     stats = await bench.sweep(retries=True)
     assert stats.sweep is not None
     assert sum(calls(bench).values()) == 301
+
+
+async def test_rows_that_were_written_before_a_pause_are_counted_though_the_worker_is_stopped_in_it(
+    tmp_path: Path,
+) -> None:
+    health = HealthLimits(lock_waits=5.0)
+    paused = Pace(rate=0.0, throttle="pause", health=health)
+    plan = with_effect(a_plan(source=Source(table="rows", health=health)), concurrency=1)
+    bench = Workbench(tmp_path, MemorySource(100), plan=plan)
+    bench.source.signals = {"lockWaits": 0.0}
+
+    async def pause(delivery: Delivery) -> None:
+        if delivery.key == key(49):
+            await bench.queue.set_pace(plan.ref, paused)
+            worker._context.apply_pace(paused)
+
+    bench.effect = ScriptedEffect(pause)
+    worker = bench.worker(grace=0.0)
+    await bench.open()
+    running = asyncio.create_task(worker.run())
+
+    async def throttled() -> bool:
+        waits = any(run.phase == THROTTLED for run in worker._in_flight.running())
+        return waits and len(bench.source.stale_keys) == 50
+
+    await polling.until(throttled)
+    worker.stop()
+    await asyncio.wait_for(running, scaled(20))
+    sweep = (await bench.stats()).sweep
+    await bench.queue.close()
+    assert sweep is not None
+    assert sweep.applied == 50

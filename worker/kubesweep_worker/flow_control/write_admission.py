@@ -79,6 +79,11 @@ class WriteAdmission:
         return self.limits is not None and self.decision is not None and self.decision.yields
 
     @property
+    def waits(self) -> bool:
+        """Whether the next write may have to wait."""
+        return self._closed or self.factor < 1
+
+    @property
     def idle(self) -> bool:
         return not self._writing and self._settings.monotonic() - self._used > IDLE
 

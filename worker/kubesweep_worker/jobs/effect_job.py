@@ -146,7 +146,7 @@ async def _run_sub_batches(context: JobContext, run: JobRun, unsettled: Unsettle
         if context.draining:
             return await _release(context, run, unsettled)
         await _start_effect(context)
-        if context.health.factor < 1:
+        if context.health.waits:
             await unsettled.settle(context, run)  # the wait may be long
         async with context.health.admitted(run):
             if (result := await _next_sub_batch(context, run, cutoff, reader, unsettled)) is not None:

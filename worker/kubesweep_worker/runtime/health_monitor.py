@@ -37,6 +37,7 @@ class HealthMonitor:
         self._sampling: asyncio.Task[None] | None = None
         self._of = Measured("", 0)
         self._reported = Decision(1.0)
+        self._logged = 1.0, ""  # factor and reason
         self._reported_at = self._began = self._logged_at = -math.inf
 
     async def run(self) -> None:
@@ -123,12 +124,10 @@ class HealthMonitor:
     async def _report(self, decision: Decision, signals: tuple[Signal, ...]) -> None:
         """Tell the queue about a change of the speed or its reason, and again each ``REPEAT`` seconds while signals are measured."""
         last, now = self._reported, self._settings.monotonic()
+        self._log(decision, now)
         changed = (decision.factor, decision.reason) != (last.factor, last.reason)
         if not changed and (not signals or now - self._reported_at < REPEAT):
             return
-        if changed:
-            level = self._level_of(decision, now)
-            log.log(level, decision.message or "the sweep goes at full speed again", extra={"factor": decision.factor})
         try:
             await self._context.findings.report_throttle(decision, signals)
         except Outage:  # the next second tries again
@@ -138,12 +137,16 @@ class HealthMonitor:
             return
         self._reported, self._reported_at = decision, now
 
-    def _level_of(self, decision: Decision, now: float) -> int:
-        """Of the log. An application comes and goes each few seconds, so at most one line a minute is about it."""
-        if decision.reason == UNKNOWN:
-            return logging.WARNING
-        if {decision.reason, self._reported.reason} <= USUAL:
+    def _log(self, decision: Decision, now: float) -> None:
+        """Once for each change, also while the queue is unavailable. An application comes and goes each few seconds, so at most one line
+        a minute is about it."""
+        before, self._logged = self._logged, (decision.factor, decision.reason)
+        if self._logged == before:
+            return
+        level = logging.WARNING if decision.reason == UNKNOWN else logging.INFO
+        if {decision.reason, before[1]} <= USUAL:
             if now - self._logged_at < QUIET:
-                return logging.DEBUG
-            self._logged_at = now
-        return logging.INFO
+                level = logging.DEBUG
+            else:
+                self._logged_at = now
+        log.log(level, decision.message or "the sweep goes at full speed again", extra={"factor": decision.factor})
