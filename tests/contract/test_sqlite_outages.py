@@ -214,6 +214,16 @@ async def test_a_file_of_an_older_version_is_brought_up_to_date_with_all_that_is
     con.close()
 
 
+async def test_a_table_that_version_11_had_is_dropped(open_file: Open, tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    await _fill(path)
+    con = sqlite3.connect(path)
+    con.executescript("CREATE TABLE checked (hash TEXT); PRAGMA user_version = 11")
+    assert (await get_stats(open_file(path))).ready == 1
+    assert con.execute("SELECT name FROM sqlite_master WHERE name = 'checked'").fetchall() == []
+    con.close()
+
+
 async def test_a_file_of_a_later_version_is_refused(open_file: Open, tmp_path: Path) -> None:
     path = tmp_path / "queue.db"
     await _fill(path)

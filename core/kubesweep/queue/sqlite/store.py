@@ -20,7 +20,7 @@ from kubesweep.text import clip
 
 T = TypeVar("T")
 
-VERSION = 11  # PRAGMA user_version; increased with every change of schema.sql
+VERSION = 12  # PRAGMA user_version; increased with every change of schema.sql
 APPLICATION_ID = 0x4B535750  # "KSWP": distinguishes a queue from other databases
 BUSY_SECONDS = 5.0  # default wait for another process's lock
 

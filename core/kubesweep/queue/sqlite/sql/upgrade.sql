@@ -56,4 +56,6 @@ ALTER TABLE schedule ADD COLUMN pauses TEXT NOT NULL DEFAULT '';
 UPDATE schedule SET blocked = 1 WHERE id IN (SELECT schedule FROM sweep WHERE state = 'AwaitingApproval');
 UPDATE job SET delayed = 1
 WHERE is_retry = 1 AND consumer IS NULL AND schedule IN (SELECT id FROM schedule WHERE blocked = 1);
-DROP TABLE checked;
+
+-- name: 12
+DROP TABLE IF EXISTS checked;
