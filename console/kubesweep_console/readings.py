@@ -56,6 +56,8 @@ class _OfSweep:
 
     def add(self, settled: int, share: float | None, counted: float | None, now: float) -> None:
         at = now if counted is None else self._moment(counted, now)
+        if at is not None and self.readings and at < self.readings[-1].at - STILL:  # a clock was set back
+            self.readings.clear()
         if at is not None and (not self.readings or at - self.readings[-1].at >= APART):
             self.readings.append(Reading(at, settled, share))
 
