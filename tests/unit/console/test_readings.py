@@ -68,12 +68,14 @@ def test_readings_of_a_sweep_are_forgotten_with_it() -> None:
     assert readings.of(SWEEP) == ()
 
 
-def test_a_clock_that_was_set_back_begins_the_readings_anew() -> None:
+def test_a_clock_that_was_set_back_begins_new_readings() -> None:
     """The controller moves to a node whose clock is behind. Until it had caught up, the page would show the rate of before."""
     watched, slow = Watched(), 3600.0
     list(watched.watch(60))
     for second in range(60, 120, 2):
-        entry = sweep("Running", took=None, at=NOW, planned=100_000, applied=6000 + 10 * (second // WRITTEN * WRITTEN - 60))
+        entry = sweep(
+            "Running", took=None, at=NOW, planned=100_000, applied=6000 + 10 * (second // WRITTEN * WRITTEN - 60)
+        )
         one = schedule(lastSweep=entry, countedTime=time_text(NOW - slow + second // WRITTEN * WRITTEN))
         watched.readings.observe([one], NOW + second)
     assert one.last is not None

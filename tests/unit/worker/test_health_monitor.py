@@ -221,22 +221,22 @@ async def test_an_application_that_comes_and_goes_does_not_fill_the_log(
     assert caplog.messages[1:] == ["paused: sessions that wait for locks: 20 > 10"]
 
 
-async def test_what_the_queue_cannot_be_told_is_logged_once_and_told_once_it_responds(
+async def test_a_report_that_the_queue_refuses_is_logged_once_and_repeated_until_it_responds(
     bench: Workbench, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     ann = yielding(bench, clock)
     caplog.set_level(logging.INFO, "kubesweep.worker")
-    report, told = ann.context.findings.report_throttle, list[str]()
+    report, reported = ann.context.findings.report_throttle, list[str]()
 
     async def refuse(decision: Decision, signals: tuple[Signal, ...] = ()) -> None:
-        told.append(decision.reason)
+        reported.append(decision.reason)
         raise Outage("QueueUnreachable", "no route")
 
     ann.context.findings.report_throttle = refuse  # type: ignore[method-assign]
     for _ in range(10):
         await used_by(ann, 0.0, waits=10.0)
         clock.now += 1
-    assert told == ["LockWaits"] * 10
+    assert reported == ["LockWaits"] * 10
     assert caplog.messages == ["paused: sessions that wait for locks: 10, the limit is 10"]
     ann.context.findings.report_throttle = report  # type: ignore[method-assign]
     await used_by(ann, 0.0, waits=10.0)
